@@ -1,0 +1,183 @@
+# Railway private networking: the CNI plugin suite. `make help` lists the targets.
+
+VERSION := 0.1.0
+VARIANT ?= release
+PREFIX ?= /usr/local
+CNI_BIN_DIR ?= /opt/cni/bin
+DESTDIR ?=
+V ?=
+T ?=
+WERROR ?=
+
+# ---- packages (Debian 12); each of the two set-up commands installs its own ----------------------
+
+PACKAGES_BUILD := gcc libc6-dev pkg-config libcjson-dev libmnl-dev liblmdb-dev libsodium-dev \
+	libc-ares-dev libseccomp-dev
+PACKAGES_DEMO := $(PACKAGES_BUILD) wireguard-go wireguard-tools iproute2 jq curl python3-minimal \
+	libpython3-stdlib procps util-linux
+PACKAGES_TEST := $(PACKAGES_DEMO) clang clang-tidy clang-format cppcheck libclang-rt-14-dev \
+	libcriterion-dev bats bind9-dnsutils socat strace containernetworking-plugins musl-tools
+
+# ---- who builds -----------------------------------------------------------------------------------
+# Under sudo everything is built as the owner of the tree, so that a plain make works afterwards.
+
+TREE_OWNER := $(shell stat -c %u .)
+TREE_GROUP := $(shell stat -c %g .)
+AM_ROOT := $(filter 0,$(shell id -u))
+ifneq ($(and $(AM_ROOT),$(filter-out 0,$(TREE_OWNER))),)
+AS_OWNER := setpriv --reuid=$(TREE_OWNER) --regid=$(TREE_GROUP) --clear-groups --
+endif
+
+# ---- flags ----------------------------------------------------------------------------------------
+
+ifeq ($(origin CC),default)
+CC := gcc
+endif
+AR := ar
+
+WARNINGS := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wold-style-definition \
+	-Wvla -Wformat=2 -Wundef -Wcast-align -Wpointer-arith -Wimplicit-fallthrough -Wconversion \
+	-Wsign-conversion
+HARDENING := -fstack-protector-strong -fPIE -fno-common -fcf-protection
+BASE_CPPFLAGS := -I. -D_GNU_SOURCE -DRAIL_VERSION='"$(VERSION)"'
+BASE_CFLAGS := -std=gnu17 -g $(WARNINGS) $(HARDENING) -ffunction-sections -fdata-sections
+BASE_LDFLAGS := -pie -Wl,-z,relro,-z,now -Wl,--as-needed -Wl,--gc-sections
+
+ifeq ($(VARIANT),release)
+BASE_CPPFLAGS += -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=2
+BASE_CFLAGS += -O2
+else ifeq ($(VARIANT),clang)
+CC := clang
+BASE_CPPFLAGS += -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=2
+BASE_CFLAGS += -O2
+else ifeq ($(VARIANT),asan)
+BASE_CFLAGS += -O1 -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=all
+BASE_LDFLAGS += -fsanitize=address,undefined
+else ifeq ($(VARIANT),fuzz)
+CC := clang
+BASE_CPPFLAGS += -DRAIL_FUZZ
+BASE_CFLAGS += -O1 -fno-omit-frame-pointer -fsanitize=fuzzer-no-link,address,undefined \
+	-fno-sanitize-recover=all
+BASE_LDFLAGS += -fsanitize=fuzzer,address,undefined
+else
+$(error VARIANT=$(VARIANT): known are release, clang, asan, fuzz)
+endif
+ifneq ($(WERROR),)
+BASE_CFLAGS += -Werror
+endif
+
+LIBS := -lcjson -llmdb -lmnl -lsodium -lcares -lseccomp
+
+# ---- what is built --------------------------------------------------------------------------------
+
+BUILD := build/$(VARIANT)
+BIN := $(BUILD)/bin
+LIBRARY := $(BUILD)/librailway.a
+
+LIBRARY_SOURCES := $(wildcard pkg/*/*.c)
+PLUGINS := railway-ipam railway-mesh railway-dns
+DAEMONS := railway-resolverd
+SOURCES_railway-ipam := $(wildcard plugins/railway-ipam/*.c)
+SOURCES_railway-mesh := $(wildcard plugins/railway-mesh/*.c)
+SOURCES_railway-dns := $(wildcard plugins/railway-dns/*.c)
+SOURCES_railway-resolverd := $(wildcard plugins/railway-dns/resolverd/*.c)
+TOOL_SOURCES := $(wildcard test/tools/*.c)
+UNIT_SOURCES := $(wildcard test/unit/*.c test/unit/*/*.c)
+FUZZ_TARGETS := $(patsubst test/fuzz/%_fuzz.c,%,$(wildcard test/fuzz/*_fuzz.c))
+
+BINARIES := $(addprefix $(BIN)/,$(PLUGINS) $(DAEMONS))
+TOOLS := $(patsubst test/tools/%.c,$(BUILD)/test/%,$(TOOL_SOURCES))
+objects = $(patsubst %.c,$(BUILD)/%.o,$(1))
+
+ifeq ($(V),)
+Q := @
+say = @printf '  %-7s %s\n' '$(1)' '$(2)';
+endif
+
+.PHONY: all
+all: $(BINARIES)
+
+.SECONDEXPANSION:
+$(BINARIES): $(BIN)/%: $$(call objects,$$(SOURCES_$$*)) $(LIBRARY)
+	$(call say,LD,$@)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(BASE_CFLAGS) $(CFLAGS) $(BASE_LDFLAGS) $(LDFLAGS) -o $@ $^ $(LIBS)
+
+$(LIBRARY): $(call objects,$(LIBRARY_SOURCES))
+	$(call say,AR,$@)
+	@rm -f $@
+	$(Q)$(AR) rcs $@ $^
+
+$(BUILD)/%.o: %.c | headers-there
+	$(call say,CC,$<)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(BASE_CPPFLAGS) $(CPPFLAGS) $(BASE_CFLAGS) $(CFLAGS) -MMD -MP -c -o $@ $<
+
+$(TOOLS): $(BUILD)/test/%: $(BUILD)/test/tools/%.o $(LIBRARY)
+	$(call say,LD,$@)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(BASE_CFLAGS) $(CFLAGS) $(BASE_LDFLAGS) $(LDFLAGS) -o $@ $^ $(LIBS)
+
+$(BUILD)/test/unit-tests: $(call objects,$(UNIT_SOURCES)) $(LIBRARY)
+	$(call say,LD,$@)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(BASE_CFLAGS) $(CFLAGS) $(BASE_LDFLAGS) $(LDFLAGS) -o $@ $^ $(LIBS) -lcriterion
+
+# Without the fuzz variant a target is a program that runs the files it is given (the corpus).
+FUZZ_MAIN := $(if $(filter fuzz,$(VARIANT)),,$(BUILD)/test/fuzz/main.o)
+FUZZ_PROGRAMS := $(addprefix $(BUILD)/test/fuzz-,$(FUZZ_TARGETS))
+$(FUZZ_PROGRAMS): $(BUILD)/test/fuzz-%: $(BUILD)/test/fuzz/%_fuzz.o $(FUZZ_MAIN) $(LIBRARY)
+	$(call say,LD,$@)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(BASE_CFLAGS) $(CFLAGS) $(BASE_LDFLAGS) $(LDFLAGS) -o $@ $^ $(LIBS)
+
+-include $(shell find build/$(VARIANT) -name '*.d' 2>/dev/null)
+
+# ---- set-up ---------------------------------------------------------------------------------------
+
+.PHONY: headers-there
+headers-there:
+	@pkg-config --exists libcjson libmnl libsodium libcares libseccomp 2>/dev/null \
+		&& test -e /usr/include/lmdb.h || { \
+		echo 'Packages are missing. This installs them (Debian 12):' >&2; \
+		echo '  sudo apt-get install --no-install-recommends $(PACKAGES_BUILD)' >&2; \
+		exit 1; }
+
+# Installs what is missing of a list of packages; without root it says what to type.
+define install_packages
+	@missing=$$(for p in $(1); do dpkg-query -W -f '$${db:Status-Status}\n' $$p 2>/dev/null | \
+		grep -qx installed || echo $$p; done); \
+	if [ -n "$$missing" ]; then \
+		if [ "$$(id -u)" != 0 ]; then \
+			echo "Packages are missing. This installs them (Debian 12):" >&2; \
+			echo "  sudo apt-get install --no-install-recommends" $$missing >&2; exit 1; fi; \
+		echo "Installing:" $$missing; \
+		{ apt-get update -qq && DEBIAN_FRONTEND=noninteractive \
+			apt-get install -y -qq --no-install-recommends $$missing; } >/dev/null; \
+	fi
+endef
+
+.PHONY: packages-demo packages-test
+packages-demo:
+	$(call install_packages,$(PACKAGES_DEMO))
+packages-test:
+	$(call install_packages,$(PACKAGES_TEST))
+
+.PHONY: install
+install: all
+	install -d '$(DESTDIR)$(CNI_BIN_DIR)' '$(DESTDIR)$(PREFIX)/sbin'
+	install -m 0755 $(addprefix $(BIN)/,$(PLUGINS)) '$(DESTDIR)$(CNI_BIN_DIR)'
+	install -m 0755 $(addprefix $(BIN)/,$(DAEMONS)) '$(DESTDIR)$(PREFIX)/sbin'
+
+.PHONY: clean
+clean:
+	rm -rf build
+
+.PHONY: all-tests
+all-tests: all $(TOOLS) $(BUILD)/test/unit-tests
+
+.PHONY: unit
+unit: $(BUILD)/test/unit-tests
+
+.PHONY: tools
+tools: all $(TOOLS)

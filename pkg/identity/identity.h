@@ -1,0 +1,82 @@
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "pkg/base/error.h"
+
+/*
+ * Who is this pod? Decides environment, service and replica from what the network configuration,
+ * the orchestrator and the pod's author say, without I/O. The rule that everything here serves:
+ * whoever writes a pod cannot choose another tenant's environment.
+ */
+
+enum {
+	RAIL_ENVIRONMENT_NAME_SIZE = 254, /* 253 bytes and NUL */
+	RAIL_ORIGINAL_NAME_SIZE = 1024, /* a service's or replica's name before it became a label */
+	RAIL_LABEL_SIZE = 64,		/* a DNS label and NUL */
+};
+
+/* A key and its value, borrowed. */
+struct rail_pair {
+	const char *key;
+	const char *value;
+};
+
+struct rail_pairs {
+	const struct rail_pair *pairs;
+	size_t count;
+};
+
+/* What is said about a pod, and by whom. All borrowed; NULL where nothing was said. */
+struct rail_claims {
+	/* The network configuration: trusted. */
+	const char *config_environment;
+	const char *config_service;
+	const char *config_replica;
+	bool trust_arguments; /* trustArgs */
+
+	/* args.cni of the configuration, CNI_ARGS and the pod's annotations: the author's, but for
+	 * the orchestrator's own keys in CNI_ARGS (K8S_POD_NAMESPACE, NOMAD_NAMESPACE, ...). */
+	struct rail_pairs arguments;	 /* CNI_ARGS */
+	struct rail_pairs cni_arguments; /* args.cni; wins over CNI_ARGS for the same key */
+	struct rail_pairs annotations;
+
+	const char *container_id;
+};
+
+struct rail_identity {
+	char environment[RAIL_ENVIRONMENT_NAME_SIZE];
+	char service[RAIL_LABEL_SIZE];
+	char service_original[RAIL_ORIGINAL_NAME_SIZE];
+	char replica[RAIL_LABEL_SIZE];
+	char replica_original[RAIL_ORIGINAL_NAME_SIZE];
+};
+
+/*
+ * Decides all three. Fails with code 7 and a message that names the key or variable that decided,
+ * its value (escaped, and cut where long) and what is wrong with it; with ENOENT and code 7 where
+ * nothing names a service, listing the ways to name one. The rules are those of doc/identity.md.
+ */
+int rail_identity_decide(const struct rail_claims *claims, struct rail_identity *ret_identity,
+			 struct rail_error *error);
+
+/* An environment's name as it may stand in a configuration: 1 to 253 printable ASCII bytes. */
+int rail_environment_name_check(const char *source, const char *name, struct rail_error *error);
+
+/*
+ * Makes a DNS label of a service's or replica's name: lower case, blanks and '_' to '-', other
+ * characters dropped, no '-' at either end. Refused (code 7, naming source): longer than 63 bytes
+ * afterwards, nothing left. reserved_too: the names health, internal, internal-health, railway and
+ * up are refused as well (for services).
+ */
+int rail_label_make(const char *source, const char *name, bool reserved_too,
+		    char ret_label[RAIL_LABEL_SIZE], struct rail_error *error);
+
+/*
+ * The workload's name in a Kubernetes pod's name: without the suffix that a ReplicaSet
+ * (-<hash>-<5 characters>), a DaemonSet or Job (-<5 characters>) or a StatefulSet (-<number>) adds.
+ * Generated suffixes use only the characters bcdfghjklmnpqrstvwxz2456789. A name without such a
+ * suffix stays as it is. target_size must hold the name.
+ */
+void rail_workload_of_pod(const char *pod_name, char *target, size_t target_size);

@@ -1,0 +1,84 @@
+#pragma once
+
+#include <sys/types.h>
+
+#include "pkg/base/process.h"
+#include "pkg/wg/device.h"
+
+/*
+ * How a pod's WireGuard interface comes to be and is changed: one table of functions for each way
+ * to carry the packets. Above it nobody knows which one is behind it.
+ */
+
+/* How an existing interface is reached again; part of the attachment's record. */
+struct rail_interface {
+	char transport[16];  /* the name of its transport: "kernel" or "userspace" */
+	char name[IFNAMSIZ]; /* in the pod's netns */
+	struct rail_key public_key;
+	uint16_t listen_port; /* in the host's netns */
+	char alias[64]; /* IFLA_IFALIAS: tells our interface from another under a reused number */
+
+	/* Userspace only: */
+	char device_name[IFNAMSIZ];  /* names the UAPI socket; unique on the node */
+	struct rail_process process; /* the process that carries the packets */
+};
+
+struct rail_interface_request {
+	int netns_fd;	  /* the pod's; borrowed */
+	const char *name; /* in the pod's netns */
+	const char *alias;
+	unsigned int mtu;	      /* bytes */
+	const uint16_t *listen_ports; /* to choose from; none: any */
+	size_t listen_port_count;
+};
+
+struct rail_transport {
+	const char *name;
+
+	/* Whether this machine can do it, and if not, why (error). */
+	int (*available)(struct rail_error *error);
+
+	/*
+	 * Makes the interface in the pod's netns with a new key pair, its UDP socket in the
+	 * caller's netns (the host's), link up, no peers. On failure nothing is left. ret_interface
+	 * is filled as far as it got even on failure (the one exception of the suite), so that the
+	 * caller can store it before the work is whole: announce is called (where not NULL) as soon
+	 * as something exists that a crash would leave behind, and before it does; if announce
+	 * fails, everything is undone.
+	 */
+	int (*create)(const struct rail_interface_request *request,
+		      int (*announce)(void *context, const struct rail_interface *interface,
+				      struct rail_error *error),
+		      void *context, struct rail_interface *ret_interface,
+		      struct rail_error *error);
+
+	/* Reads the device. netns_fd is the pod's. ENODEV where the interface or its process is
+	 * gone. */
+	int (*read)(int netns_fd, const struct rail_interface *interface,
+		    struct rail_device *ret_device, struct rail_error *error);
+
+	/* Applies changes in order. A device that was busy with the same change before is no error.
+	 */
+	int (*apply)(int netns_fd, const struct rail_interface *interface,
+		     const struct rail_changes *changes, struct rail_error *error);
+
+	/*
+	 * Takes the interface away, with its process and its socket's file. netns_fd may be
+	 * negative (the netns has no path any more): what can be reached from the host is then
+	 * still removed. Succeeds where there is nothing. Never ends a process whose start time is
+	 * not the stored one.
+	 */
+	int (*destroy)(int netns_fd, const struct rail_interface *interface,
+		       struct rail_error *error);
+};
+
+extern const struct rail_transport rail_transport_userspace;
+
+/*
+ * name: "auto", "kernel" or "userspace" (configuration key transport); auto takes the kernel's
+ * where it is there. Fails with code 7 for an unknown name, and with what available() says.
+ */
+int rail_transport_choose(const char *name, const struct rail_transport **ret_transport,
+			  struct rail_error *error);
+/* By the name that a record holds; NULL for an unknown one. */
+const struct rail_transport *rail_transport_by_name(const char *name);
