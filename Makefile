@@ -181,3 +181,73 @@ unit: $(BUILD)/test/unit-tests
 
 .PHONY: tools
 tools: all $(TOOLS)
+
+# ---- demo and tests -------------------------------------------------------------------------------
+
+.PHONY: demo
+demo: packages-demo
+	@$(AS_OWNER) $(MAKE) --no-print-directory all $(BUILD)/test/chain
+	@BIN='$(CURDIR)/$(BIN)' TOOLS='$(CURDIR)/$(BUILD)/test' bash test/lib/isolate.bash \
+		bash test/demo/demo.bash
+
+# `make test` runs every target below, each of which also runs alone; T=pattern runs the tests whose names match.
+# What each took is printed at the end, with one line that counts.
+TEST_TARGETS := test-build lint test-unit test-fuzz test-netns
+
+.PHONY: test
+test: packages-test
+	@bash test/lib/summary.bash run $(TEST_TARGETS)
+
+.PHONY: test-build
+test-build: packages-test
+	@$(AS_OWNER) $(MAKE) --no-print-directory WERROR=1 all
+	@$(AS_OWNER) $(MAKE) --no-print-directory WERROR=1 VARIANT=clang all
+	@bash test/lib/build-test.bash
+
+.PHONY: test-unit
+test-unit: packages-test
+	@$(AS_OWNER) $(MAKE) --no-print-directory WERROR=1 VARIANT=asan unit
+	@bash test/lib/unit.bash build/asan/test/unit-tests '$(T)'
+
+.PHONY: fuzz-programs
+fuzz-programs: $(FUZZ_PROGRAMS)
+
+# The corpora; `make fuzz-<target> FUZZ_SECONDS=600` goes on from there.
+.PHONY: test-fuzz
+test-fuzz: packages-test
+	@$(AS_OWNER) $(MAKE) --no-print-directory WERROR=1 VARIANT=asan fuzz-programs
+	@bash test/lib/fuzz.bash build/asan/test $(filter-out ,$(FUZZ_TARGETS))
+
+FUZZ_SECONDS ?= 60
+.PHONY: $(addprefix fuzz-,$(FUZZ_TARGETS))
+$(addprefix fuzz-,$(FUZZ_TARGETS)): fuzz-%:
+	@$(MAKE) --no-print-directory VARIANT=fuzz build/fuzz/test/fuzz-$*
+	@mkdir -p build/fuzz/found/$*
+	build/fuzz/test/fuzz-$* -max_total_time=$(FUZZ_SECONDS) build/fuzz/found/$* test/fuzz/corpus/$*
+
+.PHONY: test-netns
+test-netns: packages-test
+	@$(AS_OWNER) $(MAKE) --no-print-directory WERROR=1 tools
+	@$(AS_OWNER) $(MAKE) --no-print-directory WERROR=1 VARIANT=asan tools
+	@bash test/lib/netns.bash release '$(T)'
+	@bash test/lib/netns.bash asan '$(T)'
+
+.PHONY: lint
+lint: packages-test
+	@bash test/lib/lint.bash
+
+.PHONY: bench
+bench: packages-test
+	@$(AS_OWNER) $(MAKE) --no-print-directory tools
+	@BIN='$(CURDIR)/$(BIN)' TOOLS='$(CURDIR)/$(BUILD)/test' bash test/lib/isolate.bash \
+		bash test/bench/chain.bash
+
+.PHONY: help
+help:
+	@echo 'make            builds into build/release (V=1 shows the commands; VARIANT=asan, clang, fuzz)'
+	@echo 'make install    DESTDIR, PREFIX ($(PREFIX)), CNI_BIN_DIR ($(CNI_BIN_DIR))'
+	@echo 'sudo make demo  two environments on this machine, in namespaces of their own'
+	@echo 'sudo make test  everything below, with the time of each; T=pattern runs matching tests'
+	@printf '                %s\n' $(TEST_TARGETS)
+	@echo 'sudo make bench ADD and DEL beside bridge + host-local'
+	@echo 'make fuzz-NAME  FUZZ_SECONDS=60; NAME: $(FUZZ_TARGETS)'

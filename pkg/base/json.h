@@ -77,5 +77,9 @@ int rail_json_append(struct rail_json *array, struct rail_json *value);
 /* Takes a member away, if it is there. */
 void rail_json_remove(struct rail_json *object, const char *key);
 
-/* The document as text without blanks, for free(); NULL when memory ran out. */
+/*
+ * The document as text without blanks, for free(); NULL when memory ran out or value is NULL. What
+ * was read comes out with the same content: keys in their order, numbers digit for digit. The text
+ * is always valid JSON: bytes of a made string that are no UTF-8 come out as U+FFFD.
+ */
 char *rail_json_print(const struct rail_json *value);

@@ -4,6 +4,7 @@
 #include <stddef.h>
 
 #include "pkg/base/error.h"
+#include "pkg/base/pairs.h"
 
 /*
  * Who is this pod? Decides environment, service and replica from what the network configuration,
@@ -15,17 +16,7 @@ enum {
 	RAIL_ENVIRONMENT_NAME_SIZE = 254, /* 253 bytes and NUL */
 	RAIL_ORIGINAL_NAME_SIZE = 1024, /* a service's or replica's name before it became a label */
 	RAIL_LABEL_SIZE = 64,		/* a DNS label and NUL */
-};
-
-/* A key and its value, borrowed. */
-struct rail_pair {
-	const char *key;
-	const char *value;
-};
-
-struct rail_pairs {
-	const struct rail_pair *pairs;
-	size_t count;
+	RAIL_QUOTED_NAME_SIZE = 272,	/* for rail_name_quote */
 };
 
 /* What is said about a pod, and by whom. All borrowed; NULL where nothing was said. */
@@ -37,7 +28,8 @@ struct rail_claims {
 	bool trust_arguments; /* trustArgs */
 
 	/* args.cni of the configuration, CNI_ARGS and the pod's annotations: the author's, but for
-	 * the orchestrator's own keys in CNI_ARGS (K8S_POD_NAMESPACE, NOMAD_NAMESPACE, ...). */
+	 * the orchestrator's own keys in CNI_ARGS (K8S_POD_NAMESPACE, NOMAD_NAMESPACE, ...), which
+	 * count nowhere else. */
 	struct rail_pairs arguments;	 /* CNI_ARGS */
 	struct rail_pairs cni_arguments; /* args.cni; wins over CNI_ARGS for the same key */
 	struct rail_pairs annotations;
@@ -61,7 +53,10 @@ struct rail_identity {
 int rail_identity_decide(const struct rail_claims *claims, struct rail_identity *ret_identity,
 			 struct rail_error *error);
 
-/* An environment's name as it may stand in a configuration: 1 to 253 printable ASCII bytes. */
+/*
+ * An environment's name as it may stand in a configuration: 1 to 253 printable ASCII bytes. source
+ * says in the message where the name comes from: "configuration key environment".
+ */
 int rail_environment_name_check(const char *source, const char *name, struct rail_error *error);
 
 /*
@@ -75,8 +70,12 @@ int rail_label_make(const char *source, const char *name, bool reserved_too,
 
 /*
  * The workload's name in a Kubernetes pod's name: without the suffix that a ReplicaSet
- * (-<hash>-<5 characters>), a DaemonSet or Job (-<5 characters>) or a StatefulSet (-<number>) adds.
- * Generated suffixes use only the characters bcdfghjklmnpqrstvwxz2456789. A name without such a
- * suffix stays as it is. target_size must hold the name.
+ * (-<6 to 10 generated characters>-<5>), a CronJob (-<minutes since 1970, 8 digits>-<5>), a
+ * DaemonSet or Job (-<5>) or a StatefulSet (-<number>) adds. Generated suffixes use only the
+ * characters bcdfghjklmnpqrstvwxz2456789. A name without such a suffix stays as it is. What does
+ * not fit into target_size is cut.
  */
 void rail_workload_of_pod(const char *pod_name, char *target, size_t target_size);
+
+/* A name for a message: in quotes, what is not printable ASCII as \xNN, cut behind 64 bytes. */
+void rail_name_quote(const char *name, char text[RAIL_QUOTED_NAME_SIZE]);

@@ -40,7 +40,7 @@ enum {
 /* A range that environments' /48s are made in. */
 struct rail_pool {
 	struct in6_addr base;
-	unsigned int length; /* 7 to 48 bits */
+	unsigned int length; /* 8 to 48 bits */
 };
 
 struct in6_addr rail_address_compose(const struct rail_address_parts *parts);

@@ -19,13 +19,18 @@
 
 enum {
 	RAIL_MESH_TABLE = 21057,
+	/* Of the six rules. The kernel asks the lowest priority first; nothing else may have one of
+	 * these or a lower one. */
+	RAIL_ISOLATION_PRIORITY_FIRST = 1,
+	RAIL_ISOLATION_PRIORITY_LAST = 6,
 };
 
 struct rail_isolation {
 	const char *interface; /* the mesh interface's name */
 	int interface_index;
 	struct rail_prefix prefix; /* the environment's /48 */
-	struct in6_addr address;   /* the pod's own: the source of what it sends into the /48 */
+	/* The pod's own, the source of what it sends into the /48; the interface has it already. */
+	struct in6_addr address;
 };
 
 /*

@@ -12,8 +12,8 @@
 struct rail_link {
 	int index;
 	char name[IFNAMSIZ];
-	char kind[16]; /* IFLA_INFO_KIND: "wireguard", "tun", ...; "" for none */
-	char alias[64];
+	char kind[16];	/* IFLA_INFO_KIND: "wireguard", "tun", ...; "" for none */
+	char alias[64]; /* "" where there is none, or one that does not fit */
 	unsigned int mtu;
 	bool up; /* IFF_UP */
 };
@@ -29,16 +29,19 @@ int rail_link_set_up(struct rail_netlink *netlink, int index, bool up, struct ra
 /* Each is left as it is where NULL or 0. */
 int rail_link_change(struct rail_netlink *netlink, int index, const char *name, const char *alias,
 		     unsigned int mtu, struct rail_error *error);
+/* The link gets no link-local address when it comes up, as a kernel's WireGuard link gets none.
+ * Succeeds only where IPv6 is known to the link. */
+int rail_link_no_link_local(struct rail_netlink *netlink, int index, struct rail_error *error);
 /* Moves a link into another netns; it is down there. */
 int rail_link_move(struct rail_netlink *netlink, int index, int netns_fd, struct rail_error *error);
 /* Succeeds where it is gone. */
 int rail_link_delete(struct rail_netlink *netlink, int index, struct rail_error *error);
 
-/*
- * Adds an IPv6 address without duplicate address detection and without the prefix's route. EEXIST
+/* Adds an IPv6 address without duplicate address detection and without the prefix's route. EEXIST
  * where it is there. */
 int rail_address_add(struct rail_netlink *netlink, int index, const struct in6_addr *address,
 		     unsigned int length, struct rail_error *error);
+/* Succeeds where the address, or the link, is gone. */
 int rail_address_delete(struct rail_netlink *netlink, int index, const struct in6_addr *address,
 			unsigned int length, struct rail_error *error);
 /* Whether the link has the address, and it can be bound (not tentative, no failed detection). */

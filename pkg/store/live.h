@@ -31,6 +31,8 @@ enum rail_attachment_state {
 	RAIL_READY,   /* every plugin so far did its part */
 	RAIL_DEAD, /* its netns is gone; waits for DEL, GC or the next operation in its environment
 		    */
+	RAIL_DISABLED, /* of a network or environment that is switched off: known, and given nothing
+			*/
 };
 
 /* What exists of an attachment. A bit is set before its thing is made and cleared after it is gone.

@@ -35,8 +35,8 @@ int rail_environment_ensure(struct rail_transaction *transaction, const char *na
 			    struct rail_error *error);
 int rail_environment_set_enabled(struct rail_transaction *transaction, const char *name,
 				 bool enabled, struct rail_error *error);
-/* With its services and counters. live: a transaction of the live store; EBUSY where a lease or
- * member of it lives. */
+/* With its services and counters. live: a transaction of the live store; EBUSY where a lease, a
+ * member or an attachment of it lives. */
 int rail_environment_remove(struct rail_transaction *transaction, struct rail_transaction *live,
 			    const char *name, struct rail_error *error);
 /* Calls each for every environment, in the order of names, until it returns other than 0, which is
@@ -62,8 +62,8 @@ int rail_service_ensure(struct rail_transaction *transaction, const struct rail_
 int rail_service_rename(struct rail_transaction *transaction, const struct rail_prefix *prefix,
 			const char *label, const char *new_label, const char *new_original,
 			struct rail_error *error);
-/* EBUSY where a lease or member of it lives. Its counters stay: its number's addresses are never
- * given out again. */
+/* EBUSY where a lease, a member or an attachment of it lives. Its counters stay: its number's
+ * addresses are never given out again. */
 int rail_service_remove(struct rail_transaction *transaction, struct rail_transaction *live,
 			const struct rail_prefix *prefix, const char *label,
 			struct rail_error *error);
@@ -71,7 +71,8 @@ int rail_service_each(struct rail_transaction *transaction, const struct rail_pr
 		      int (*each)(void *context, const struct rail_service *service), void *context,
 		      struct rail_error *error);
 
-/* This node's number; RAIL_NODE_LONE until it has been given another. */
+/* This node's number; RAIL_NODE_LONE until it has been given another. RAIL_NODE_REQUESTED is no
+ * node's. */
 int rail_node_number_get(struct rail_transaction *transaction, uint32_t *ret_node,
 			 struct rail_error *error);
 int rail_node_number_set(struct rail_transaction *transaction, uint32_t node,

@@ -57,6 +57,13 @@ struct rail_transport {
 	int (*read)(int netns_fd, const struct rail_interface *interface,
 		    struct rail_device *ret_device, struct rail_error *error);
 
+	/*
+	 * Whether the interface in the netns is the stored one, and works: ENODEV where it is gone
+	 * or another, ESRCH where the process that carries its packets is gone.
+	 */
+	int (*verify)(int netns_fd, const struct rail_interface *interface,
+		      struct rail_error *error);
+
 	/* Applies changes in order. A device that was busy with the same change before is no error.
 	 */
 	int (*apply)(int netns_fd, const struct rail_interface *interface,

@@ -1,0 +1,311 @@
+#include "pkg/attachment/attachment.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "pkg/attachment/undo.h"
+#include "pkg/base/cleanup.h"
+
+/* What a plugin adds, and what an earlier one must have added. */
+static const struct plugin_parts {
+	enum rail_plugin plugin;
+	const char *name;
+	uint32_t own;
+	uint32_t before;
+	const char *advice;
+} plugin_parts[] = {
+	{RAIL_PLUGIN_IPAM, "railway-ipam", RAIL_PART_LEASE, 0, ""},
+	{RAIL_PLUGIN_MESH, "railway-mesh", RAIL_PART_INTERFACE | RAIL_PART_MEMBER, 0, ""},
+	{RAIL_PLUGIN_DNS, "railway-dns", RAIL_PART_NAME, RAIL_PART_MEMBER,
+	 "put railway-mesh before railway-dns in the list of plugins"},
+};
+
+static const struct plugin_parts *parts_of(enum rail_plugin plugin)
+{
+	for (size_t i = 0; i < sizeof(plugin_parts) / sizeof(plugin_parts[0]); i++)
+		if (plugin_parts[i].plugin == plugin)
+			return &plugin_parts[i];
+	return &plugin_parts[0];
+}
+
+static bool is_parent(const struct rail_process *process)
+{
+	struct rail_process parent;
+
+	return rail_process_identify(getppid(), &parent, NULL) == 0 && parent.pid == process->pid &&
+	       parent.start_time == process->start_time;
+}
+
+bool rail_attachment_is_delegated(const struct rail_operation *operation,
+				  const struct rail_attachment *attachment)
+{
+	return attachment->state == RAIL_PENDING && attachment->owner.pid != operation->self.pid &&
+	       is_parent(&attachment->owner);
+}
+
+static int decide_identity(const struct rail_operation *operation,
+			   struct rail_identity *ret_identity, struct rail_error *error)
+{
+	const struct rail_settings *settings = &operation->settings;
+	const struct rail_cni_call *call = operation->call;
+	struct rail_claims claims = {
+		.config_environment = settings->environment,
+		.config_service = settings->service,
+		.config_replica = settings->replica,
+		.trust_arguments = settings->trust_arguments,
+		.arguments = call->arguments,
+		.cni_arguments = call->cni_arguments,
+		.annotations = call->annotations,
+		.container_id = call->container_id,
+	};
+
+	return rail_identity_decide(&claims, ret_identity, error);
+}
+
+/* What was stored by an earlier plugin holds; a configuration that says something else is a mistake
+ * of its author's. */
+static int check_agreement(const struct rail_operation *operation,
+			   const struct rail_attachment *attachment, struct rail_error *error)
+{
+	const struct rail_settings *settings = &operation->settings;
+	const struct rail_identity *identity = &attachment->identity;
+	const struct {
+		const char *key;
+		const char *given;
+		const char *stored;
+		bool is_label;
+	} names[] = {
+		{"environment", settings->environment, identity->environment, false},
+		{"service", settings->service, identity->service, true},
+		{"replica", settings->replica, identity->replica, true},
+	};
+
+	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+		char label[RAIL_LABEL_SIZE];
+		const char *given = names[i].given;
+
+		if (given == NULL)
+			continue;
+		if (names[i].is_label) {
+			int result = rail_label_make(names[i].key, given, false, label, error);
+			if (result < 0)
+				return result;
+			given = label;
+		}
+		if (strcmp(given, names[i].stored) != 0)
+			return rail_fail_code(
+				error, RAIL_CODE_INVALID_CONFIG, EINVAL,
+				"key '%s': '%s' here, but an earlier plugin of the chain decided "
+				"'%s'; "
+				"give it the same value in every plugin, or only in the first",
+				names[i].key, given, names[i].stored);
+	}
+	return 0;
+}
+
+static int ensure_registered(const struct rail_operation *operation,
+			     struct rail_attachment *attachment, bool *ret_enabled,
+			     struct rail_error *error)
+{
+	const struct rail_identity *identity = &attachment->identity;
+	RAIL_CLEANUP(rail_transaction_abort) struct rail_transaction *registry = NULL;
+	struct rail_environment environment = {0};
+	struct rail_service service = {0};
+
+	/* Nearly every ADD finds both there, and need not wait for a writer or for the disk. */
+	int result = rail_transaction_begin(operation->store, RAIL_REGISTRY, RAIL_READ, &registry,
+					    error);
+	if (result < 0)
+		return result;
+	result = rail_environment_get(registry, identity->environment, &environment, error);
+	if (result == 0)
+		result = rail_service_get(registry, &environment.prefix, identity->service,
+					  &service, error);
+	rail_transaction_abort(&registry);
+	if (result < 0 && result != -ENOENT)
+		return result;
+
+	if (result < 0 || strcmp(service.original, identity->service_original) != 0) {
+		result = rail_transaction_begin(operation->store, RAIL_REGISTRY, RAIL_WRITE,
+						&registry, error);
+		if (result == 0)
+			result = rail_environment_ensure(registry, identity->environment,
+							 &operation->settings.pool, &environment,
+							 error);
+		if (result == 0)
+			result = rail_service_ensure(registry, &environment.prefix,
+						     identity->service, identity->service_original,
+						     &service, error);
+		if (result == 0)
+			result = rail_transaction_commit(&registry, error);
+		if (result < 0)
+			return result;
+	}
+	attachment->prefix = environment.prefix;
+	attachment->service = service.number;
+	*ret_enabled = environment.enabled;
+	return 0;
+}
+
+static int begin_new(struct rail_operation *operation, const struct rail_netns_id *netns,
+		     struct rail_attachment *ret_attachment, struct rail_error *error)
+{
+	RAIL_CLEANUP(rail_transaction_abort) struct rail_transaction *live = NULL;
+	struct rail_attachment attachment = {
+		.key = operation->key,
+		.state = RAIL_PENDING,
+		.owner = operation->self,
+		.netns = *netns,
+		.nsid = -1,
+	};
+	struct rail_attachment existing;
+
+	if (operation->plugin == RAIL_PLUGIN_DNS && operation->settings.enabled)
+		return rail_fail_code(error, RAIL_CODE_INVALID_CONFIG, ENOENT,
+				      "no private network was made for this attachment: %s",
+				      parts_of(RAIL_PLUGIN_DNS)->advice);
+	if (strlen(operation->call->netns) >= sizeof(attachment.netns_path))
+		return rail_fail_code(error, RAIL_CODE_INVALID_ENVIRONMENT, ENAMETOOLONG,
+				      "CNI_NETNS is longer than %zu bytes",
+				      sizeof(attachment.netns_path) - 1);
+	(void)snprintf(attachment.netns_path, sizeof(attachment.netns_path), "%s",
+		       operation->call->netns);
+
+	if (!operation->settings.enabled) {
+		attachment.state = RAIL_DISABLED;
+	} else {
+		bool enabled = true;
+
+		int result = decide_identity(operation, &attachment.identity, error);
+		if (result == 0)
+			result = ensure_registered(operation, &attachment, &enabled, error);
+		if (result < 0)
+			return result;
+		if (!enabled)
+			attachment.state = RAIL_DISABLED;
+	}
+
+	int result = rail_transaction_begin(operation->store, RAIL_LIVE, RAIL_WRITE, &live, error);
+	if (result < 0)
+		return result;
+	result = rail_attachment_get(live, &operation->key, &existing, error);
+	if (result == 0)
+		return rail_fail_code(error, RAIL_CODE_TRY_AGAIN, EAGAIN,
+				      "another process began the same attachment at this moment");
+	if (result != -ENOENT)
+		return result;
+	result = rail_attachment_put(live, &attachment, error);
+	if (result == 0)
+		result = rail_transaction_commit(&live, error);
+	if (result == 0)
+		*ret_attachment = attachment;
+	return result;
+}
+
+/* Whether the pod that an attachment was made for is still there. */
+static bool is_there(const struct rail_attachment *attachment)
+{
+	RAIL_CLOSE int fd = -1;
+
+	return rail_netns_reopen(attachment->netns_path, &attachment->netns, &fd) == 0;
+}
+
+/* Takes up what is there: 0 when it is this plugin's turn, 1 when the rest of a dead attachment
+ * must go first. */
+static int take_up(struct rail_operation *operation, struct rail_attachment *attachment,
+		   const struct rail_netns_id *netns, struct rail_error *error)
+{
+	const struct plugin_parts *parts = parts_of(operation->plugin);
+	const char *container = operation->key.container_id;
+	bool delegated = false;
+
+	switch (attachment->state) {
+	case RAIL_PENDING:
+		if (!rail_process_alive(&attachment->owner))
+			return 1;
+		delegated = rail_attachment_is_delegated(operation, attachment) &&
+			    (attachment->parts & parts->own) == 0;
+		if (!delegated)
+			return rail_fail_code(error, RAIL_CODE_TRY_AGAIN, EAGAIN,
+					      "process %d is at work on attachment %s of container "
+					      "'%s'",
+					      attachment->owner.pid, attachment->key.interface,
+					      container);
+		break;
+	case RAIL_DEAD:
+		return 1;
+	case RAIL_DISABLED:
+		return rail_netns_id_equal(&attachment->netns, netns) ? 0 : 1;
+	case RAIL_READY:
+		if (!rail_netns_id_equal(&attachment->netns, netns) && !is_there(attachment))
+			return 1;
+		if ((attachment->parts & parts->own) != 0 ||
+		    !rail_netns_id_equal(&attachment->netns, netns))
+			return rail_fail_code(
+				error, RAIL_CODE_ATTACHMENT_EXISTS, EEXIST,
+				"container '%s' has a live attachment '%s' in network '%s' already "
+				"(netns '%s'); it is left as it is: DEL it first",
+				container, attachment->key.interface, attachment->key.network,
+				attachment->netns_path);
+		break;
+	}
+
+	if ((attachment->parts & parts->before) != parts->before)
+		return rail_fail_code(error, RAIL_CODE_INVALID_CONFIG, ENOENT,
+				      "the attachment is not ready for %s: %s", parts->name,
+				      parts->advice);
+	int result = check_agreement(operation, attachment, error);
+	if (result < 0 || delegated)
+		return result;
+
+	attachment->state = RAIL_PENDING;
+	attachment->owner = operation->self;
+	return rail_operation_put(operation, attachment, error);
+}
+
+int rail_attachment_begin(struct rail_operation *operation, struct rail_attachment *ret_attachment,
+			  int *ret_netns_fd, struct rail_error *error)
+{
+	struct rail_netns_id netns;
+	RAIL_CLOSE int fd = -1;
+
+	int result = rail_netns_open(operation->call->netns, &fd, &netns, error);
+	if (result < 0)
+		return result;
+
+	for (;;) {
+		struct rail_attachment attachment;
+
+		result = rail_operation_attachment(operation, &attachment, error);
+		if (result == -ENOENT) {
+			result = begin_new(operation, &netns, &attachment, error);
+		} else if (result == 0) {
+			result = take_up(operation, &attachment, &netns, error);
+			if (result > 0) {
+				result = rail_attachment_undo(operation, &operation->key,
+							      RAIL_PARTS_ALL, error);
+				if (result < 0)
+					return rail_wrap(error, result,
+							 "undo what is left of an earlier attempt");
+				continue;
+			}
+		}
+		if (result < 0)
+			return result;
+		*ret_attachment = attachment;
+		*ret_netns_fd = RAIL_TAKE_FD(fd);
+		return 0;
+	}
+}
+
+int rail_attachment_finish(struct rail_operation *operation, struct rail_attachment *attachment,
+			   struct rail_error *error)
+{
+	if (!rail_attachment_is_delegated(operation, attachment)) {
+		attachment->state = RAIL_READY;
+		attachment->owner = (struct rail_process){0};
+	}
+	return rail_operation_put(operation, attachment, error);
+}

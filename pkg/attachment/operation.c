@@ -1,0 +1,66 @@
+#include "pkg/attachment/operation.h"
+
+#include <errno.h>
+#include <stdio.h>
+
+#include "pkg/base/cleanup.h"
+
+int rail_operation_begin(const struct rail_cni_call *call, enum rail_plugin plugin,
+			 struct rail_operation *ret_operation, struct rail_error *error)
+{
+	struct rail_operation operation = {.call = call, .plugin = plugin};
+
+	int result = rail_settings_of_call(call, plugin, &operation.settings, error);
+	if (result < 0)
+		return result;
+	result = rail_process_self(&operation.self, error);
+	if (result < 0)
+		return result;
+	/* The lengths were checked with the call. */
+	(void)snprintf(operation.key.network, sizeof(operation.key.network), "%s", call->network);
+	(void)snprintf(operation.key.container_id, sizeof(operation.key.container_id), "%s",
+		       call->container_id);
+	(void)snprintf(operation.key.interface, sizeof(operation.key.interface), "%s",
+		       call->interface);
+
+	result = rail_store_open(operation.settings.state_directory,
+				 operation.settings.run_directory, &operation.store, error);
+	if (result < 0)
+		return result;
+	*ret_operation = operation;
+	return 0;
+}
+
+void rail_operation_end(struct rail_operation *operation)
+{
+	rail_store_closep(&operation->store);
+}
+
+int rail_operation_attachment(const struct rail_operation *operation,
+			      struct rail_attachment *ret_attachment, struct rail_error *error)
+{
+	RAIL_CLEANUP(rail_transaction_abort) struct rail_transaction *live = NULL;
+	struct rail_error inner = RAIL_ERROR_NONE;
+
+	int result = rail_transaction_begin(operation->store, RAIL_LIVE, RAIL_READ, &live, error);
+	if (result < 0)
+		return result;
+	result = rail_attachment_get(live, &operation->key, ret_attachment, &inner);
+	if (result < 0 && result != -ENOENT && error != NULL)
+		*error = inner;
+	return result;
+}
+
+int rail_operation_put(const struct rail_operation *operation,
+		       const struct rail_attachment *attachment, struct rail_error *error)
+{
+	RAIL_CLEANUP(rail_transaction_abort) struct rail_transaction *live = NULL;
+
+	int result = rail_transaction_begin(operation->store, RAIL_LIVE, RAIL_WRITE, &live, error);
+	if (result < 0)
+		return result;
+	result = rail_attachment_put(live, attachment, error);
+	if (result < 0)
+		return result;
+	return rail_transaction_commit(&live, error);
+}

@@ -1,0 +1,30 @@
+#pragma once
+
+#include "pkg/cni/call.h"
+#include "pkg/config/settings.h"
+#include "pkg/store/live.h"
+
+/*
+ * What one execution of a plugin works with: the call, the settings it comes to, the open stores
+ * and the name of the attachment. Made first in every command, before anything is touched.
+ */
+struct rail_operation {
+	const struct rail_cni_call *call; /* borrowed */
+	enum rail_plugin plugin;
+	struct rail_settings settings;
+	struct rail_store *store;
+	struct rail_attachment_key key; /* ADD, DEL and CHECK */
+	struct rail_process self;
+};
+
+int rail_operation_begin(const struct rail_cni_call *call, enum rail_plugin plugin,
+			 struct rail_operation *ret_operation, struct rail_error *error);
+void rail_operation_end(struct rail_operation *operation); /* for RAIL_CLEANUP */
+
+/* The attachment of the operation: -ENOENT, without an error set, where there is none. */
+int rail_operation_attachment(const struct rail_operation *operation,
+			      struct rail_attachment *ret_attachment, struct rail_error *error);
+
+/* Stores an attachment in a transaction of its own. */
+int rail_operation_put(const struct rail_operation *operation,
+		       const struct rail_attachment *attachment, struct rail_error *error);

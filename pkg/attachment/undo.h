@@ -1,0 +1,33 @@
+#pragma once
+
+#include "pkg/attachment/operation.h"
+
+/*
+ * Taking away what there is of an attachment, in the order in which nothing is lost: the name, the
+ * resolver's sockets (they would pin the netns), the interface, the peers on its siblings, the
+ * lease, the record. Every step is attempted; what fails is collected, and stays noted in the
+ * record so that the next DEL tries it again.
+ */
+
+/*
+ * Undoes the given parts (enum rail_attachment_parts) of an attachment, and the record where no
+ * part is left. Succeeds where there is no such attachment. Taking the interface away implies the
+ * name. Another process at work on it: code 11.
+ */
+int rail_attachment_undo(struct rail_operation *operation, const struct rail_attachment_key *key,
+			 uint32_t parts, struct rail_error *error);
+
+enum { RAIL_PARTS_ALL = RAIL_PART_LEASE | RAIL_PART_INTERFACE | RAIL_PART_MEMBER | RAIL_PART_NAME };
+
+/*
+ * What an operation met on its way through an environment, whose lock it holds no longer: pods
+ * whose netns is gone are undone whole; pods whose interface alone is gone lose name, member and
+ * peers, and their record says so (RAIL_DEAD) until DEL. Failures are for a log: they are no
+ * failure of the operation.
+ */
+struct rail_gone;
+void rail_attachment_bury(struct rail_operation *operation, const struct rail_gone *gone);
+
+/* GC: undoes every attachment of the operation's network that is not in the call's list. Goes on
+ * after failures and collects them. */
+int rail_attachment_collect_garbage(struct rail_operation *operation, struct rail_error *error);

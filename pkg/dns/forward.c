@@ -1,0 +1,381 @@
+#include "pkg/dns/forward.h"
+
+#include <errno.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/queue.h>
+#include <sys/random.h>
+#include <time.h>
+
+#include "pkg/base/bytes.h"
+#include "pkg/dns/message.h"
+#include "pkg/dns/name.h"
+#include "pkg/dns/upstreams.h"
+
+enum {
+	TICK_MS = 50,		/* how late a repetition may be */
+	CONNECTION_MAXIMUM = 4, /* that may break under a query before it fails */
+	ADDITIONAL_COUNT_OFFSET = 10,
+};
+
+TAILQ_HEAD(pending_list, pending);
+
+/* A query. It is released when its caller was called and c-ares has let go of it. */
+struct pending {
+	struct rail_ares_query query; /* first: this is what answered is given */
+	TAILQ_ENTRY(pending) link;    /* in waiting, then in settled */
+	TAILQ_ENTRY(pending) repeat_link;
+	struct rail_forwarder *forwarder;
+	struct rail_upstream_set *set; /* held while in waiting */
+	rail_forward_callback callback;
+	void *context;
+	int64_t deadline_ms;
+	enum rail_ares_kind kind;
+	bool asked;   /* answered will be called */
+	bool settled; /* outcome and answer are final */
+	bool delivered;
+	bool has_opt;
+	unsigned connections; /* it was sent over */
+	int outcome;
+	uint8_t *answer; /* before it is settled: what to give where a repetition fails */
+	size_t answer_size;
+	size_t size;
+	uint8_t bytes[];
+};
+
+struct rail_forwarder {
+	struct rail_upstreams *upstreams;
+	struct pending_list waiting; /* in the order of their deadlines */
+	struct pending_list repeat;  /* to be asked again; in waiting too */
+	struct pending_list settled; /* their callers are to be called */
+	size_t allocated;
+	size_t asked;
+	size_t owed; /* calls to callers */
+	int64_t tick_ms;
+};
+
+static int64_t now_ms(void)
+{
+	struct timespec now;
+
+	(void)clock_gettime(CLOCK_MONOTONIC, &now);
+	return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
+static void release(struct pending *pending)
+{
+	pending->forwarder->allocated--;
+	free(pending->answer);
+	free(pending);
+}
+
+/* An answer that was to be bettered is better than none. */
+static void settle(struct pending *pending, int outcome)
+{
+	struct rail_forwarder *forwarder = pending->forwarder;
+
+	pending->outcome = pending->answer != NULL ? 0 : outcome;
+	pending->settled = true;
+	rail_upstream_set_release(pending->set);
+	pending->set = NULL;
+	TAILQ_REMOVE(&forwarder->waiting, pending, link);
+	TAILQ_INSERT_TAIL(&forwarder->settled, pending, link);
+}
+
+static int keep_answer(struct pending *pending, const uint8_t *message, size_t size)
+{
+	uint8_t *copy = malloc(size);
+
+	if (copy == NULL)
+		return -ENOMEM;
+	memcpy(copy, message, size);
+	free(pending->answer);
+	pending->answer = copy;
+	pending->answer_size = size;
+	return 0;
+}
+
+static void strip_opt(struct pending *pending)
+{
+	pending->has_opt = false;
+	pending->size -= RAIL_DNS_OPT_SIZE;
+	memset(pending->bytes + ADDITIONAL_COUNT_OFFSET, 0, sizeof(uint16_t));
+}
+
+/*
+ * Whether an answer is not the last word: a truncated one, or one of a server that does not know
+ * EDNS (RFC 6891 7). c-ares sees to the latter too, but only once in a channel's life.
+ */
+static bool wants_repetition(struct pending *pending, const uint8_t *message, size_t size)
+{
+	struct rail_reader reader = rail_reader_init(message, size);
+	struct rail_dns_header header = rail_dns_header_read(&reader);
+
+	if (reader.failed)
+		return false;
+	if (pending->has_opt && (header.flags & RAIL_DNS_FLAG_RCODE) == RAIL_DNS_FORMERR &&
+	    header.additional_count == 0) {
+		strip_opt(pending);
+		if (pending->kind == RAIL_ARES_UDP)
+			pending->kind = RAIL_ARES_UDP_PLAIN;
+		return true;
+	}
+	if (pending->kind != RAIL_ARES_TCP && (header.flags & RAIL_DNS_FLAG_TC) != 0) {
+		pending->kind = RAIL_ARES_TCP;
+		return true;
+	}
+	return false;
+}
+
+/* Runs inside c-ares, where nothing of it may be called, and no caller who might. */
+static void answered(struct rail_ares_query *query, int outcome, const uint8_t *message,
+		     size_t size)
+{
+	struct pending *pending = (struct pending *)query;
+	struct rail_forwarder *forwarder = pending->forwarder;
+	bool repeat = false;
+
+	pending->asked = false;
+	forwarder->asked--;
+	if (pending->settled) {
+		if (pending->delivered)
+			release(pending);
+		return;
+	}
+	if (outcome == 0) {
+		outcome = keep_answer(pending, message, size);
+		repeat = outcome == 0 && wants_repetition(pending, message, size);
+	} else if (outcome == -EMSGSIZE) {
+		pending->kind = RAIL_ARES_TCP;
+		repeat = true;
+	} else if (outcome == -ECONNREFUSED && pending->kind == RAIL_ARES_TCP) {
+		repeat = pending->connections < CONNECTION_MAXIMUM;
+	}
+	if (repeat)
+		TAILQ_INSERT_TAIL(&forwarder->repeat, pending, repeat_link);
+	else
+		settle(pending, outcome);
+}
+
+/* Gives a query that is in waiting to a channel of its kind. */
+static int ask(struct rail_forwarder *forwarder, struct pending *pending)
+{
+	int rc;
+
+	/* c-ares sends the ID that it finds. */
+	if (getrandom(pending->bytes, sizeof(uint16_t), 0) != (ssize_t)sizeof(uint16_t))
+		return -EIO;
+	if (forwarder->asked++ == 0)
+		forwarder->tick_ms = now_ms() + TICK_MS;
+	pending->asked = true;
+	pending->connections += pending->kind == RAIL_ARES_TCP ? 1 : 0;
+	rc = rail_upstreams_ask(forwarder->upstreams, pending->set, pending->kind, pending->bytes,
+				pending->size, &pending->query);
+	if (rc < 0) {
+		pending->asked = false;
+		forwarder->asked--;
+	}
+	return rc;
+}
+
+/* Asks again what answered wants to, once c-ares has returned. */
+static void repeat_queries(struct rail_forwarder *forwarder)
+{
+	struct pending *pending;
+
+	while ((pending = TAILQ_FIRST(&forwarder->repeat)) != NULL) {
+		int rc;
+
+		TAILQ_REMOVE(&forwarder->repeat, pending, repeat_link);
+		rc = ask(forwarder, pending);
+		if (rc < 0)
+			settle(pending, rc);
+	}
+}
+
+static void deliver(struct rail_forwarder *forwarder)
+{
+	struct pending_list batch = TAILQ_HEAD_INITIALIZER(batch);
+	struct pending *pending;
+
+	/* Callers may send more, which may fail at once: that is for the next time. */
+	TAILQ_CONCAT(&batch, &forwarder->settled, link);
+	while ((pending = TAILQ_FIRST(&batch)) != NULL) {
+		TAILQ_REMOVE(&batch, pending, link);
+		forwarder->owed--;
+		pending->callback(pending->context, pending->outcome,
+				  pending->outcome == 0 ? pending->answer : NULL,
+				  pending->outcome == 0 ? pending->answer_size : 0);
+		/* Not before: what the caller sends may close a channel that still has it. */
+		pending->delivered = true;
+		if (!pending->asked)
+			release(pending);
+	}
+}
+
+struct rail_forwarder *rail_forwarder_new(const struct rail_forwarder_hooks *hooks)
+{
+	struct rail_forwarder *forwarder = calloc(1, sizeof(*forwarder));
+
+	if (forwarder == NULL)
+		return NULL;
+	forwarder->upstreams = rail_upstreams_new(hooks);
+	if (forwarder->upstreams == NULL) {
+		free(forwarder);
+		return NULL;
+	}
+	TAILQ_INIT(&forwarder->waiting);
+	TAILQ_INIT(&forwarder->repeat);
+	TAILQ_INIT(&forwarder->settled);
+	return forwarder;
+}
+
+void rail_forwarder_free(struct rail_forwarder *forwarder)
+{
+	struct pending *pending;
+
+	if (forwarder == NULL)
+		return;
+	while ((pending = TAILQ_FIRST(&forwarder->waiting)) != NULL)
+		settle(pending, -ECANCELED);
+	while ((pending = TAILQ_FIRST(&forwarder->settled)) != NULL) {
+		TAILQ_REMOVE(&forwarder->settled, pending, link);
+		pending->delivered = true;
+		if (!pending->asked)
+			release(pending);
+	}
+	/* What the channels still have is released as they give it back. */
+	rail_upstreams_free(forwarder->upstreams);
+	free(forwarder);
+}
+
+/* -EINVAL unless it is one question and nothing else but one OPT without options. */
+static int inspect_query(const uint8_t *query, size_t size, bool *ret_has_opt)
+{
+	struct rail_reader reader = rail_reader_init(query, size);
+	struct rail_dns_header header = rail_dns_header_read(&reader);
+	struct rail_name name;
+	bool bare = true;
+
+	if (reader.failed || (header.flags & RAIL_DNS_FLAG_QR) != 0 || header.question_count != 1 ||
+	    header.answer_count != 0 || header.authority_count != 0 || header.additional_count > 1)
+		return -EINVAL;
+	if (rail_name_read(&reader, &name) < 0)
+		return -EINVAL;
+	(void)rail_read_u32(&reader); /* type and class */
+	if (header.additional_count == 1) {
+		bare = rail_read_u8(&reader) == 0;
+		bare = rail_read_u16(&reader) == RAIL_DNS_TYPE_OPT && bare;
+		(void)rail_read_u16(&reader); /* UDP size */
+		(void)rail_read_u32(&reader); /* extended response code, version, flags */
+		bare = rail_read_u16(&reader) == 0 && bare;
+	}
+	if (reader.failed || rail_reader_left(&reader) != 0 || !bare)
+		return -EINVAL;
+	*ret_has_opt = header.additional_count == 1;
+	return 0;
+}
+
+static struct pending *pending_new(struct rail_forwarder *forwarder, const uint8_t *query,
+				   size_t size, bool has_opt)
+{
+	struct pending *pending = calloc(1, sizeof(*pending) + size);
+
+	if (pending == NULL)
+		return NULL;
+	pending->query.answered = answered;
+	pending->forwarder = forwarder;
+	pending->deadline_ms = now_ms() + RAIL_FORWARD_DEADLINE_MS;
+	pending->has_opt = has_opt;
+	pending->kind = has_opt ? RAIL_ARES_UDP : RAIL_ARES_UDP_PLAIN;
+	pending->size = size;
+	memcpy(pending->bytes, query, size);
+	forwarder->allocated++;
+	return pending;
+}
+
+int rail_forwarder_send(struct rail_forwarder *forwarder, const struct rail_endpoint *upstreams,
+			size_t upstream_count, const uint8_t *query, size_t query_size,
+			rail_forward_callback callback, void *context)
+{
+	struct rail_upstream_set *set = NULL;
+	struct pending *pending;
+	bool has_opt = false;
+	int rc;
+
+	if (upstream_count == 0)
+		return -EDESTADDRREQ;
+	if (inspect_query(query, query_size, &has_opt) < 0)
+		return -EINVAL;
+	if (forwarder->allocated >= RAIL_FORWARD_PENDING_MAXIMUM)
+		return -EAGAIN;
+	rc = rail_upstreams_find(forwarder->upstreams, upstreams, upstream_count, &set);
+	if (rc < 0)
+		return rc;
+	pending = pending_new(forwarder, query, query_size, has_opt);
+	if (pending == NULL)
+		return -ENOMEM;
+	pending->callback = callback;
+	pending->context = context;
+	pending->set = set;
+	rail_upstream_set_hold(set);
+	TAILQ_INSERT_TAIL(&forwarder->waiting, pending, link);
+	rc = ask(forwarder, pending);
+	if (rc < 0) {
+		TAILQ_REMOVE(&forwarder->waiting, pending, link);
+		rail_upstream_set_release(set);
+		release(pending);
+		return rc;
+	}
+	forwarder->owed++;
+	return 0;
+}
+
+void rail_forwarder_ready(struct rail_forwarder *forwarder, int fd, bool readable, bool writable)
+{
+	rail_upstreams_ready(forwarder->upstreams, fd, readable, writable);
+	repeat_queries(forwarder);
+	deliver(forwarder);
+}
+
+int rail_forwarder_timeout_ms(struct rail_forwarder *forwarder)
+{
+	const struct pending *first = TAILQ_FIRST(&forwarder->waiting);
+	int64_t due = rail_upstreams_sweep_due_ms(forwarder->upstreams);
+	int64_t now;
+
+	if (!TAILQ_EMPTY(&forwarder->settled))
+		return 0;
+	if (forwarder->asked > 0 && forwarder->tick_ms < due)
+		due = forwarder->tick_ms;
+	if (first != NULL && first->deadline_ms < due)
+		due = first->deadline_ms;
+	if (due == INT64_MAX)
+		return -1;
+	now = now_ms();
+	return due > now ? (int)(due - now) : 0;
+}
+
+void rail_forwarder_expire(struct rail_forwarder *forwarder)
+{
+	int64_t now = now_ms();
+	struct pending *pending;
+
+	/* c-ares knows when its next repetition is due only by looking at every query. */
+	if (forwarder->asked > 0 && now >= forwarder->tick_ms) {
+		rail_upstreams_process(forwarder->upstreams);
+		forwarder->tick_ms = now + TICK_MS;
+	}
+	repeat_queries(forwarder);
+	while ((pending = TAILQ_FIRST(&forwarder->waiting)) != NULL && pending->deadline_ms <= now)
+		settle(pending, -ETIMEDOUT);
+	if (now >= rail_upstreams_sweep_due_ms(forwarder->upstreams))
+		rail_upstreams_sweep(forwarder->upstreams, now);
+	deliver(forwarder);
+}
+
+size_t rail_forwarder_pending(const struct rail_forwarder *forwarder)
+{
+	return forwarder->owed;
+}

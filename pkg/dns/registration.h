@@ -1,0 +1,54 @@
+#pragma once
+
+#include "pkg/base/error.h"
+#include "pkg/store/live.h"
+
+/*
+ * How a plugin speaks with the resolver's supervisor: a Unix socket (SOCK_SEQPACKET), one typed,
+ * length-checked request and one reply a connection. Both ends see each other's credentials; only
+ * root may ask. A request names an attachment; what it is the supervisor reads in the live store
+ * itself, so nothing here needs to be believed.
+ */
+
+enum rail_registration_kind {
+	RAIL_REGISTRATION_ADD = 1, /* with the netns as a descriptor */
+	RAIL_REGISTRATION_REMOVE,
+	RAIL_REGISTRATION_CHECK,
+	RAIL_REGISTRATION_STATUS,
+};
+
+enum {
+	RAIL_REGISTRATION_VERSION = 1,
+	RAIL_REGISTRATION_MESSAGE_SIZE = 2048, /* of a request and of a reply */
+	RAIL_REGISTRATION_DEADLINE_MS = 10000,
+};
+
+struct rail_registration_request {
+	enum rail_registration_kind kind;
+	struct rail_attachment_key key; /* empty for STATUS */
+};
+
+/* The wire format, apart from the socket: tested and fuzzed. Return the size, or -EBADMSG /
+ * -EMSGSIZE. */
+int rail_registration_encode(const struct rail_registration_request *request, uint8_t *message,
+			     size_t capacity);
+int rail_registration_decode(const uint8_t *message, size_t size,
+			     struct rail_registration_request *ret_request);
+/* A reply: an error with errnum 0 says that it is done. */
+int rail_registration_encode_reply(const struct rail_error *outcome, uint8_t *message,
+				   size_t capacity);
+int rail_registration_decode_reply(const uint8_t *message, size_t size,
+				   struct rail_error *ret_outcome);
+
+/*
+ * Asks the supervisor and waits for its answer, at most RAIL_REGISTRATION_DEADLINE_MS. Where there
+ * is no resolver (no socket, nobody listening): ECONNREFUSED, code 11, and a message that names the
+ * socket and says to start railway-resolverd. A socket whose owner is not root (or the caller) is
+ * refused. netns_fd: only for ADD, else negative.
+ *
+ * ADD returns when the worker has confirmed that it serves the pod's sockets and answers the name.
+ * REMOVE returns when name and sockets are gone in worker and supervisor; it succeeds where nothing
+ * is registered. CHECK fails with code 102 where the worker does not serve it.
+ */
+int rail_registration_ask(const char *socket_path, const struct rail_registration_request *request,
+			  int netns_fd, struct rail_error *error);

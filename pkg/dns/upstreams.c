@@ -1,0 +1,342 @@
+#include "pkg/dns/upstreams.h"
+
+#include <errno.h>
+#include <netinet/in.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <time.h>
+
+#include "pkg/base/cleanup.h"
+
+enum {
+	SET_MAXIMUM = 64,
+	CHANNEL_MAXIMUM = 256,	  /* of all sets; one takes 75 KB */
+	SET_CHANNELS_IN_TURN = 8, /* a query over UDP goes to one of these */
+	SET_CHANNEL_MAXIMUM = 16, /* of a kind, with those that only wait for their answers */
+	CHANNEL_QUERIES = 64,	  /* with one source port */
+	CHANNEL_IDLE_MS = 10000,  /* then its memory is given back */
+	CHANNEL_BUDGET_MS = RAIL_FORWARD_DEADLINE_MS - 200,
+};
+
+struct slot {
+	struct rail_ares *channel;
+	int64_t used_ms;
+};
+
+struct rail_upstream_set {
+	struct rail_endpoint endpoints[RAIL_UPSTREAM_MAXIMUM];
+	size_t endpoint_count; /* 0: an unused set */
+	struct slot slots[RAIL_ARES_KIND_COUNT][SET_CHANNEL_MAXIMUM];
+	size_t turn[RAIL_ARES_KIND_COUNT];
+	size_t holders;
+	uint64_t last_use;
+};
+
+struct rail_upstreams {
+	struct rail_forwarder_hooks hooks;
+	struct rail_ares_hooks ares_hooks;
+	struct rail_upstream_set sets[SET_MAXIMUM];
+	uint64_t uses;
+	size_t channel_count;
+	int64_t sweep_ms;
+	struct rail_ares **sockets; /* by descriptor */
+	size_t socket_capacity;
+	size_t socket_count;
+};
+
+static int64_t now_ms(void)
+{
+	struct timespec now;
+
+	(void)clock_gettime(CLOCK_MONOTONIC, &now);
+	return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
+static bool admit_socket(void *context, int fd)
+{
+	struct rail_upstreams *upstreams = context;
+	struct rail_ares **sockets;
+	size_t capacity;
+
+	if (fd < 0 || upstreams->socket_count >= RAIL_FORWARD_SOCKET_MAXIMUM)
+		return false;
+	if ((size_t)fd < upstreams->socket_capacity)
+		return true;
+	capacity = ((size_t)fd + 1) * 2;
+	sockets = reallocarray(upstreams->sockets, capacity, sizeof(struct rail_ares *));
+	if (sockets == NULL)
+		return false;
+	memset(sockets + upstreams->socket_capacity, 0,
+	       (capacity - upstreams->socket_capacity) * sizeof(struct rail_ares *));
+	upstreams->sockets = sockets;
+	upstreams->socket_capacity = capacity;
+	return true;
+}
+
+static void watch_socket(void *context, struct rail_ares *channel, int fd, bool readable,
+			 bool writable)
+{
+	struct rail_upstreams *upstreams = context;
+	struct rail_ares **owner = &upstreams->sockets[fd];
+
+	if (*owner == NULL)
+		upstreams->socket_count++;
+	*owner = channel;
+	if (!readable && !writable) {
+		*owner = NULL;
+		upstreams->socket_count--;
+	}
+	upstreams->hooks.watch(upstreams->hooks.context, fd, readable, writable);
+}
+
+static void close_slot(struct rail_upstreams *upstreams, struct slot *slot)
+{
+	if (slot->channel == NULL)
+		return;
+	rail_ares_free(RAIL_TAKE_POINTER(slot->channel));
+	upstreams->channel_count--;
+}
+
+static void close_set(struct rail_upstreams *upstreams, struct rail_upstream_set *set)
+{
+	for (size_t kind = 0; kind < RAIL_ARES_KIND_COUNT; kind++)
+		for (size_t i = 0; i < SET_CHANNEL_MAXIMUM; i++)
+			close_slot(upstreams, &set->slots[kind][i]);
+	*set = (struct rail_upstream_set){0};
+}
+
+typedef void (*slot_visitor)(struct rail_upstreams *upstreams, struct slot *slot, int64_t now);
+
+static void visit_slots(struct rail_upstreams *upstreams, slot_visitor visit, int64_t now)
+{
+	for (size_t i = 0; i < SET_MAXIMUM; i++)
+		for (size_t kind = 0; kind < RAIL_ARES_KIND_COUNT; kind++)
+			for (size_t j = 0; j < SET_CHANNEL_MAXIMUM; j++)
+				if (upstreams->sets[i].slots[kind][j].channel != NULL)
+					visit(upstreams, &upstreams->sets[i].slots[kind][j], now);
+}
+
+static void close_where_idle(struct rail_upstreams *upstreams, struct slot *slot, int64_t now)
+{
+	(void)now;
+	if (rail_ares_in_flight(slot->channel) == 0)
+		close_slot(upstreams, slot);
+}
+
+static void close_where_unused(struct rail_upstreams *upstreams, struct slot *slot, int64_t now)
+{
+	if (now - slot->used_ms >= CHANNEL_IDLE_MS)
+		close_where_idle(upstreams, slot, now);
+}
+
+static void process_where_busy(struct rail_upstreams *upstreams, struct slot *slot, int64_t now)
+{
+	(void)upstreams;
+	(void)now;
+	if (rail_ares_in_flight(slot->channel) > 0)
+		rail_ares_process(slot->channel, -1, -1);
+}
+
+struct rail_upstreams *rail_upstreams_new(const struct rail_forwarder_hooks *hooks)
+{
+	struct rail_upstreams *upstreams = calloc(1, sizeof(*upstreams));
+
+	if (upstreams == NULL)
+		return NULL;
+	upstreams->hooks = *hooks;
+	upstreams->ares_hooks = (struct rail_ares_hooks){
+		.admit = admit_socket,
+		.watch = watch_socket,
+		.context = upstreams,
+	};
+	return upstreams;
+}
+
+void rail_upstreams_free(struct rail_upstreams *upstreams)
+{
+	if (upstreams == NULL)
+		return;
+	for (size_t i = 0; i < SET_MAXIMUM; i++)
+		close_set(upstreams, &upstreams->sets[i]);
+	free(upstreams->sockets);
+	free(upstreams);
+}
+
+/* Member by member, so that the same endpoints have the same bytes. */
+static int copy_endpoints(struct rail_endpoint target[RAIL_UPSTREAM_MAXIMUM],
+			  const struct rail_endpoint *endpoints, size_t count)
+{
+	if (count == 0 || count > RAIL_UPSTREAM_MAXIMUM)
+		return -EINVAL;
+	memset(target, 0, RAIL_UPSTREAM_MAXIMUM * sizeof(*target));
+	for (size_t i = 0; i < count; i++) {
+		target[i].family = endpoints[i].family;
+		target[i].port = endpoints[i].port;
+		if (endpoints[i].port == 0)
+			return -EINVAL;
+		if (endpoints[i].family == AF_INET)
+			target[i].address.v4 = endpoints[i].address.v4;
+		else if (endpoints[i].family == AF_INET6)
+			target[i].address.v6 = endpoints[i].address.v6;
+		else
+			return -EINVAL;
+	}
+	return 0;
+}
+
+int rail_upstreams_find(struct rail_upstreams *upstreams, const struct rail_endpoint *endpoints,
+			size_t count, struct rail_upstream_set **ret_set)
+{
+	struct rail_endpoint wanted[RAIL_UPSTREAM_MAXIMUM];
+	struct rail_upstream_set *best = NULL;
+
+	if (copy_endpoints(wanted, endpoints, count) < 0)
+		return -EINVAL;
+	for (size_t i = 0; i < SET_MAXIMUM; i++) {
+		struct rail_upstream_set *set = &upstreams->sets[i];
+
+		if (set->endpoint_count == count &&
+		    memcmp(set->endpoints, wanted, sizeof(wanted)) == 0) {
+			set->last_use = ++upstreams->uses;
+			*ret_set = set;
+			return 0;
+		}
+		/* An unused set has never been used: its last use is the longest ago. */
+		if (set->holders == 0 && (best == NULL || set->last_use < best->last_use))
+			best = set;
+	}
+	if (best == NULL)
+		return -EAGAIN;
+	close_set(upstreams, best);
+	memcpy(best->endpoints, wanted, sizeof(wanted));
+	best->endpoint_count = count;
+	best->last_use = ++upstreams->uses;
+	*ret_set = best;
+	return 0;
+}
+
+void rail_upstream_set_hold(struct rail_upstream_set *set)
+{
+	set->holders++;
+}
+
+void rail_upstream_set_release(struct rail_upstream_set *set)
+{
+	set->holders--;
+}
+
+static bool open_slot(struct rail_upstreams *upstreams, const struct rail_upstream_set *set,
+		      enum rail_ares_kind kind, struct slot *slot)
+{
+	if (upstreams->channel_count >= CHANNEL_MAXIMUM)
+		visit_slots(upstreams, close_where_idle, 0);
+	if (upstreams->channel_count >= CHANNEL_MAXIMUM)
+		return false;
+	slot->channel = rail_ares_new(kind, set->endpoints, set->endpoint_count, CHANNEL_BUDGET_MS,
+				      &upstreams->ares_hooks);
+	if (slot->channel == NULL)
+		return false;
+	if (upstreams->channel_count++ == 0)
+		upstreams->sweep_ms = now_ms() + CHANNEL_IDLE_MS;
+	return true;
+}
+
+/* Busy, and may have more queries with its source port. */
+static bool is_in_turn(const struct slot *slot)
+{
+	return slot->channel != NULL && rail_ares_in_flight(slot->channel) > 0 &&
+	       rail_ares_sent(slot->channel) < CHANNEL_QUERIES;
+}
+
+/* The next one that is in turn or, where there is none, the next one. */
+static struct slot *next_in_turn(struct rail_upstream_set *set, enum rail_ares_kind kind,
+				 bool any_in_turn)
+{
+	for (size_t step = 1; step <= SET_CHANNEL_MAXIMUM; step++) {
+		size_t i = (set->turn[kind] + step) % SET_CHANNEL_MAXIMUM;
+		struct slot *slot = &set->slots[kind][i];
+
+		if (slot->channel == NULL || (any_in_turn && !is_in_turn(slot)))
+			continue;
+		set->turn[kind] = i;
+		return slot;
+	}
+	return NULL;
+}
+
+/*
+ * An idle channel is the best one, for its next query has a source port of its own. But only so
+ * many take turns at a time: one that has had its share gets no more until it was idle, and the
+ * others are there for when all of these have. Over TCP as few as possible share one, for a server
+ * may close the connection after any answer.
+ */
+static struct slot *pick_slot(struct rail_upstreams *upstreams, struct rail_upstream_set *set,
+			      enum rail_ares_kind kind)
+{
+	size_t wanted = kind == RAIL_ARES_TCP ? SET_CHANNEL_MAXIMUM : SET_CHANNELS_IN_TURN;
+	struct slot *slots = set->slots[kind];
+	struct slot *idle = NULL;
+	struct slot *empty = NULL;
+	size_t in_turn = 0;
+
+	for (size_t i = 0; i < SET_CHANNEL_MAXIMUM; i++) {
+		struct slot *slot = &slots[i];
+
+		if (is_in_turn(slot))
+			in_turn++;
+		else if (slot->channel == NULL)
+			empty = empty == NULL ? slot : empty;
+		else if (rail_ares_in_flight(slot->channel) == 0)
+			idle = idle == NULL ? slot : idle;
+	}
+	if (idle != NULL && rail_ares_is_spoilt(idle->channel)) {
+		close_slot(upstreams, idle);
+		empty = idle;
+		idle = NULL;
+	}
+	if (in_turn < wanted && idle == NULL && empty != NULL &&
+	    open_slot(upstreams, set, kind, empty))
+		idle = empty;
+	if (in_turn < wanted && idle != NULL) {
+		set->turn[kind] = (size_t)(idle - slots);
+		return idle;
+	}
+	return next_in_turn(set, kind, in_turn > 0);
+}
+
+int rail_upstreams_ask(struct rail_upstreams *upstreams, struct rail_upstream_set *set,
+		       enum rail_ares_kind kind, const uint8_t *bytes, size_t size,
+		       struct rail_ares_query *query)
+{
+	struct slot *slot = pick_slot(upstreams, set, kind);
+
+	if (slot == NULL)
+		return -EAGAIN;
+	slot->used_ms = now_ms();
+	rail_ares_send(slot->channel, bytes, size, query);
+	return 0;
+}
+
+void rail_upstreams_ready(struct rail_upstreams *upstreams, int fd, bool readable, bool writable)
+{
+	if (fd < 0 || (size_t)fd >= upstreams->socket_capacity || upstreams->sockets[fd] == NULL)
+		return;
+	rail_ares_process(upstreams->sockets[fd], readable ? fd : -1, writable ? fd : -1);
+}
+
+void rail_upstreams_process(struct rail_upstreams *upstreams)
+{
+	visit_slots(upstreams, process_where_busy, 0);
+}
+
+int64_t rail_upstreams_sweep_due_ms(const struct rail_upstreams *upstreams)
+{
+	return upstreams->channel_count > 0 ? upstreams->sweep_ms : INT64_MAX;
+}
+
+void rail_upstreams_sweep(struct rail_upstreams *upstreams, int64_t now)
+{
+	visit_slots(upstreams, close_where_unused, now);
+	upstreams->sweep_ms = now + CHANNEL_IDLE_MS;
+}

@@ -1,0 +1,262 @@
+#include "pkg/mesh/wiring.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "pkg/base/cleanup.h"
+#include "pkg/net/netns.h"
+#include "pkg/wg/key.h"
+
+void rail_gone_done(struct rail_gone *gone)
+{
+	free(gone->keys);
+	*gone = (struct rail_gone){0};
+}
+
+static int note_gone(struct rail_gone *gone, const struct rail_attachment_key *key)
+{
+	struct rail_attachment_key *grown =
+		reallocarray(gone->keys, gone->count + 1, sizeof(*gone->keys));
+
+	if (grown == NULL)
+		return -ENOMEM;
+	gone->keys = grown;
+	gone->keys[gone->count++] = *key;
+	return 0;
+}
+
+static int list_members(struct rail_store *store, const struct rail_prefix *prefix,
+			struct rail_member **ret_members, size_t *ret_count,
+			struct rail_error *error)
+{
+	RAIL_CLEANUP(rail_transaction_abort) struct rail_transaction *live = NULL;
+
+	int result = rail_transaction_begin(store, RAIL_LIVE, RAIL_READ, &live, error);
+	if (result < 0)
+		return result;
+	return rail_member_list(live, prefix, ret_members, ret_count, error);
+}
+
+static int get_attachment(struct rail_store *store, const struct rail_attachment_key *key,
+			  struct rail_attachment *ret_attachment, struct rail_error *error)
+{
+	RAIL_CLEANUP(rail_transaction_abort) struct rail_transaction *live = NULL;
+
+	int result = rail_transaction_begin(store, RAIL_LIVE, RAIL_READ, &live, error);
+	if (result < 0)
+		return result;
+	return rail_attachment_get(live, key, ret_attachment, error);
+}
+
+/* What a pod's device shall be: one peer for each member but itself. */
+static int wanted_device(const struct rail_member *members, size_t count,
+			 const struct in6_addr *self, struct rail_device *ret_device)
+{
+	for (size_t i = 0; i < count; i++) {
+		if (memcmp(&members[i].address, self, sizeof(*self)) == 0)
+			continue;
+		int result = rail_device_add_peer(ret_device, &members[i].public_key,
+						  &members[i].endpoint, &members[i].address);
+		if (result < 0)
+			return result;
+	}
+	return 0;
+}
+
+static int reconcile(const struct rail_attachment *pod, int netns_fd,
+		     const struct rail_member *members, size_t count, struct rail_error *error)
+{
+	const struct rail_transport *transport = rail_transport_by_name(pod->interface.transport);
+	RAIL_CLEANUP(rail_device_done) struct rail_device have = {0};
+	RAIL_CLEANUP(rail_device_done) struct rail_device want = {0};
+	RAIL_CLEANUP(rail_changes_done) struct rail_changes changes = {0};
+
+	if (wanted_device(members, count, &pod->address, &want) < 0)
+		return rail_fail_errno(error, ENOMEM, "list the peers");
+	int result = transport->read(netns_fd, &pod->interface, &have, error);
+	if (result < 0)
+		return result;
+	result = rail_device_difference(&have, &want, time(NULL), &changes, error);
+	if (result < 0 || changes.count == 0)
+		return result;
+	return transport->apply(netns_fd, &pod->interface, &changes, error);
+}
+
+int rail_wiring_open_pod(const struct rail_attachment *pod, int *ret_netns_fd)
+{
+	const struct rail_transport *transport = rail_transport_by_name(pod->interface.transport);
+	RAIL_CLOSE int fd = -1;
+
+	if (transport == NULL || (pod->parts & RAIL_PART_INTERFACE) == 0)
+		return -ESTALE;
+	int result = rail_netns_reopen(pod->netns_path, &pod->netns, &fd);
+	if (result < 0)
+		return result;
+	if (transport->verify(fd, &pod->interface, NULL) < 0)
+		return -ESTALE;
+	*ret_netns_fd = RAIL_TAKE_FD(fd);
+	return 0;
+}
+
+int rail_wiring_give_peers(struct rail_store *store, const struct rail_attachment *pod,
+			   int netns_fd, struct rail_error *error)
+{
+	RAIL_FREE struct rail_member *members = NULL;
+	size_t count = 0;
+
+	int result = list_members(store, &pod->prefix, &members, &count, error);
+	if (result < 0)
+		return result;
+	return reconcile(pod, netns_fd, members, count, error);
+}
+
+/* Calls function for every local pod of an environment but one; collects what fails. */
+static int each_pod(struct rail_store *store, const struct rail_prefix *prefix,
+		    const struct in6_addr *except, struct rail_gone *gone,
+		    int (*function)(const struct rail_attachment *pod, int netns_fd,
+				    const struct rail_member *members, size_t count, void *context,
+				    struct rail_error *error),
+		    void *context, struct rail_error *error)
+{
+	RAIL_FREE struct rail_member *members = NULL;
+	struct rail_error all = RAIL_ERROR_NONE;
+	size_t count = 0;
+
+	int result = list_members(store, prefix, &members, &count, error);
+	if (result < 0)
+		return result;
+
+	for (size_t i = 0; i < count; i++) {
+		struct rail_error one = RAIL_ERROR_NONE;
+		struct rail_attachment pod;
+		RAIL_CLOSE int netns_fd = -1;
+
+		if (!members[i].local)
+			continue;
+		if (except != NULL && memcmp(&members[i].address, except, sizeof(*except)) == 0)
+			continue;
+		result = get_attachment(store, &members[i].key, &pod, &one);
+		if (result == 0 && rail_wiring_open_pod(&pod, &netns_fd) == 0)
+			result = function(&pod, netns_fd, members, count, context, &one);
+		else if (result == 0 || result == -ENOENT)
+			result = note_gone(gone, &members[i].key) < 0
+					 ? rail_fail_errno(&one, ENOMEM, "list the pods")
+					 : 0;
+		/* A pod that went while we spoke to it is found again, and counted as gone, by the
+		 * next operation: it must not fail this one. */
+		if (result == -ENODEV || result == -ESRCH)
+			result = note_gone(gone, &members[i].key);
+		if (result < 0)
+			rail_error_collect(&all, &one);
+	}
+
+	if (all.errnum == 0)
+		return 0;
+	if (error != NULL)
+		*error = all;
+	return -all.errnum;
+}
+
+static int apply_changes(const struct rail_attachment *pod, int netns_fd,
+			 const struct rail_member *members, size_t count, void *context,
+			 struct rail_error *error)
+{
+	const struct rail_transport *transport = rail_transport_by_name(pod->interface.transport);
+
+	(void)members;
+	(void)count;
+	return transport->apply(netns_fd, &pod->interface, context, error);
+}
+
+int rail_wiring_add_member(struct rail_store *store, const struct rail_prefix *prefix,
+			   const struct rail_member *member, struct rail_gone *gone,
+			   struct rail_error *error)
+{
+	RAIL_CLEANUP(rail_device_done) struct rail_device nothing = {0};
+	RAIL_CLEANUP(rail_device_done) struct rail_device one = {0};
+	RAIL_CLEANUP(rail_changes_done) struct rail_changes changes = {0};
+
+	if (rail_device_add_peer(&one, &member->public_key, &member->endpoint, &member->address) <
+	    0)
+		return rail_fail_errno(error, ENOMEM, "list the peers");
+	int result = rail_device_difference(&nothing, &one, 0, &changes, error);
+	if (result < 0)
+		return result;
+	return each_pod(store, prefix, &member->address, gone, apply_changes, &changes, error);
+}
+
+int rail_wiring_remove_member(struct rail_store *store, const struct rail_prefix *prefix,
+			      const struct rail_member *member, struct rail_gone *gone,
+			      struct rail_error *error)
+{
+	struct rail_peer_change removal = {
+		.kind = RAIL_PEER_REMOVE,
+		.public_key = member->public_key,
+	};
+	struct rail_changes changes = {.changes = &removal, .count = 1};
+
+	return each_pod(store, prefix, &member->address, gone, apply_changes, &changes, error);
+}
+
+static int reconcile_pod(const struct rail_attachment *pod, int netns_fd,
+			 const struct rail_member *members, size_t count, void *context,
+			 struct rail_error *error)
+{
+	(void)context;
+	return reconcile(pod, netns_fd, members, count, error);
+}
+
+int rail_wiring_repair(struct rail_store *store, const struct rail_prefix *prefix,
+		       struct rail_gone *gone, struct rail_error *error)
+{
+	return each_pod(store, prefix, NULL, gone, reconcile_pod, NULL, error);
+}
+
+int rail_wiring_check(struct rail_store *store, const struct rail_attachment *pod, int netns_fd,
+		      struct rail_error *error)
+{
+	const struct rail_transport *transport = rail_transport_by_name(pod->interface.transport);
+	RAIL_CLEANUP(rail_device_done) struct rail_device have = {0};
+	RAIL_CLEANUP(rail_device_done) struct rail_device want = {0};
+	RAIL_CLEANUP(rail_changes_done) struct rail_changes changes = {0};
+	RAIL_FREE struct rail_member *members = NULL;
+	char key[RAIL_KEY_TEXT_SIZE];
+	size_t count = 0;
+
+	if (transport == NULL)
+		return rail_fail(error, EINVAL, "unknown transport '%s'", pod->interface.transport);
+	int result = list_members(store, &pod->prefix, &members, &count, error);
+	if (result < 0)
+		return result;
+	if (wanted_device(members, count, &pod->address, &want) < 0)
+		return rail_fail_errno(error, ENOMEM, "list the peers");
+	result = transport->read(netns_fd, &pod->interface, &have, error);
+	if (result < 0) {
+		if (error != NULL)
+			error->code = RAIL_CODE_CHECK_FAILED;
+		return result;
+	}
+	if (!rail_key_equal(&have.public_key, &pod->interface.public_key))
+		return rail_fail_code(error, RAIL_CODE_CHECK_FAILED, ESTALE,
+				      "interface '%s' has another key than ADD gave it",
+				      pod->interface.name);
+	result = rail_device_difference(&have, &want, time(NULL), &changes, error);
+	if (result < 0)
+		return result;
+	if (changes.count == 0)
+		return 0;
+
+	static const char *const what[] = {
+		[RAIL_PEER_REMOVE] = "is no member of the environment",
+		[RAIL_PEER_ADD] = "is missing",
+		[RAIL_PEER_UPDATE] = "is not as it shall be",
+	};
+	rail_key_format(&changes.changes[0].public_key, key);
+	return rail_fail_code(error, RAIL_CODE_CHECK_FAILED, ENOENT,
+			      "interface '%s': peer %s %s (%zu differences in all)",
+			      pod->interface.name, key, what[changes.changes[0].kind],
+			      changes.count);
+}

@@ -1,0 +1,131 @@
+#include "plugins/railway-dns/resolver.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <string.h>
+#include <strings.h>
+
+#include "pkg/base/cleanup.h"
+#include "pkg/cni/result.h"
+
+enum { NAMESERVER_TEXT_SIZE = INET6_ADDRSTRLEN };
+
+static int parse_server(const char *text, struct rail_endpoint *ret_endpoint)
+{
+	struct rail_endpoint endpoint = {.port = 53};
+
+	if (inet_pton(AF_INET6, text, &endpoint.address.v6) == 1)
+		endpoint.family = AF_INET6;
+	else if (inet_pton(AF_INET, text, &endpoint.address.v4) == 1)
+		endpoint.family = AF_INET;
+	else
+		return -EINVAL;
+	*ret_endpoint = endpoint;
+	return 0;
+}
+
+/* A pod whose runtime hands us our own address would be sent round in a circle. */
+static bool is_our_own(const struct rail_endpoint *endpoint)
+{
+	return endpoint->family == AF_INET6 && memcmp(&endpoint->address.v6, &rail_resolver_address,
+						      sizeof(rail_resolver_address)) == 0;
+}
+
+static int servers_of_runtime(const struct rail_cni_call *call,
+			      struct rail_resolver_settings *settings, struct rail_error *error)
+{
+	const struct rail_json *dns = rail_cni_capability(call, "dns");
+	const struct rail_json *servers = rail_json_get_any_case(dns, "servers");
+
+	if (servers == NULL || rail_json_type(servers) == RAIL_JSON_NULL)
+		return 0;
+	if (rail_json_type(servers) != RAIL_JSON_ARRAY)
+		return rail_fail_code(error, RAIL_CODE_INVALID_CONFIG, EINVAL,
+				      "runtimeConfig.dns.servers is %s, not a list of addresses",
+				      rail_json_type_name(rail_json_type(servers)));
+	for (const struct rail_json *value = rail_json_first(servers); value != NULL;
+	     value = rail_json_next(value)) {
+		const char *text = rail_json_string(value);
+		struct rail_endpoint endpoint;
+
+		if (text == NULL || parse_server(text, &endpoint) < 0)
+			return rail_fail_code(error, RAIL_CODE_INVALID_CONFIG, EINVAL,
+					      "runtimeConfig.dns.servers: '%.64s' is no address",
+					      text != NULL ? text : "(not a string)");
+		if (is_our_own(&endpoint) || settings->upstream_count == RAIL_UPSTREAMS_MAXIMUM)
+			continue;
+		settings->upstreams[settings->upstream_count++] = endpoint;
+	}
+	return 0;
+}
+
+int dns_resolver_settings(const struct rail_operation *operation,
+			  struct rail_resolver_settings *ret_settings, struct rail_error *error)
+{
+	const struct rail_settings *configured = &operation->settings;
+	struct rail_resolver_settings settings = {
+		.port = configured->dns_port,
+		.ttl_s = configured->ttl_s,
+	};
+
+	int result = servers_of_runtime(operation->call, &settings, error);
+	if (result < 0)
+		return result;
+	if (settings.upstream_count == 0)
+		for (size_t i = 0; i < configured->upstream_count && i < RAIL_UPSTREAMS_MAXIMUM;
+		     i++)
+			settings.upstreams[settings.upstream_count++] = configured->upstreams[i];
+	*ret_settings = settings;
+	return 0;
+}
+
+static const char *annotation(const struct rail_cni_call *call, const char *key)
+{
+	for (size_t i = 0; i < call->annotations.count; i++)
+		if (strcmp(call->annotations.pairs[i].key, key) == 0)
+			return call->annotations.pairs[i].value;
+	return NULL;
+}
+
+/* musl asks all nameservers at once and takes the first answer: a pod of Alpine's says that it
+ * wants ours alone. */
+static bool wants_one_nameserver(const struct rail_cni_call *call)
+{
+	const char *value = rail_cni_argument(call, "ENABLE_ALPINE_PRIVATE_NETWORKING");
+
+	if (value == NULL)
+		value = annotation(call, "railway.internal/enable-alpine-private-networking");
+	return value != NULL && (strcasecmp(value, "true") == 0 || strcmp(value, "1") == 0);
+}
+
+static void format_server(const struct in6_addr *address, char text[NAMESERVER_TEXT_SIZE])
+{
+	if (IN6_IS_ADDR_V4MAPPED(address))
+		(void)inet_ntop(AF_INET, &address->s6_addr[12], text, NAMESERVER_TEXT_SIZE);
+	else
+		(void)inet_ntop(AF_INET6, address, text, NAMESERVER_TEXT_SIZE);
+}
+
+int dns_put_result(const struct rail_operation *operation, struct rail_json *result,
+		   struct rail_error *error)
+{
+	const struct rail_settings *settings = &operation->settings;
+	char texts[1 + RAIL_LIST_MAXIMUM][NAMESERVER_TEXT_SIZE];
+	const char *nameservers[1 + RAIL_LIST_MAXIMUM];
+	const char *search[RAIL_LIST_MAXIMUM];
+	size_t count = 0;
+
+	format_server(&rail_resolver_address, texts[count]);
+	nameservers[count] = texts[count];
+	count++;
+	if (!wants_one_nameserver(operation->call))
+		for (size_t i = 0; i < settings->fallback_nameserver_count; i++) {
+			format_server(&settings->fallback_nameservers[i], texts[count]);
+			nameservers[count] = texts[count];
+			count++;
+		}
+	for (size_t i = 0; i < settings->search_domain_count; i++)
+		search[i] = settings->search_domains[i];
+	return rail_result_set_dns(result, nameservers, count, NULL, search,
+				   settings->search_domain_count, NULL, 0, error);
+}

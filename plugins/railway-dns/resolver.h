@@ -1,0 +1,15 @@
+#pragma once
+
+#include "pkg/attachment/operation.h"
+
+/*
+ * What the resolver serves a pod with: the capability dns (a cluster's DNS) wins over the
+ * configuration's upstreams; with neither the node's own nameservers are asked.
+ */
+int dns_resolver_settings(const struct rail_operation *operation,
+			  struct rail_resolver_settings *ret_settings, struct rail_error *error);
+
+/* Puts the "dns" of the result: exactly one nameserver, unless the configuration wants fallbacks
+ * and the pod takes them. */
+int dns_put_result(const struct rail_operation *operation, struct rail_json *result,
+		   struct rail_error *error);

@@ -1,0 +1,243 @@
+#include <errno.h>
+#include <fcntl.h>
+#include <seccomp.h>
+#include <stddef.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+
+#include "plugins/railway-dns/resolverd/sandbox.h"
+
+/*
+ * The worker's system calls. What is not named here fails with EPERM, which the C library and
+ * c-ares live with where they merely probe; what only an attacker would call ends the process. The
+ * names are looked up at run time, so one list does for every architecture: those that one lacks
+ * are left out.
+ */
+
+static const char *const allowed[] = {
+	/* the loop and its sockets */
+	"epoll_wait",
+	"epoll_pwait",
+	"epoll_pwait2",
+	"epoll_ctl",
+	"recvfrom",
+	"recvmsg",
+	"recvmmsg",
+	"sendto",
+	"sendmsg",
+	"sendmmsg",
+	"read",
+	"readv",
+	"write",
+	"writev",
+	"accept4",
+	"connect",
+	"bind",
+	"getsockname",
+	"getpeername",
+	"getsockopt",
+	"setsockopt",
+	"shutdown",
+	"close",
+	"poll",
+	"ppoll",
+	/* memory */
+	"brk",
+	"munmap",
+	"mremap",
+	"madvise",
+	/* time and chance */
+	"clock_gettime",
+	"gettimeofday",
+	"time",
+	"getrandom",
+	/* the C library, and an orderly or disorderly end */
+	"futex",
+	"getpid",
+	"gettid",
+	"tgkill",
+	"rt_sigaction",
+	"rt_sigprocmask",
+	"rt_sigreturn",
+	"restart_syscall",
+	"sigaltstack",
+	"exit",
+	"exit_group",
+#if RAIL_WITH_SANITIZER
+	/* AddressSanitizer reads /proc/self/maps and, to look for leaks at the end, stops the
+	 * process from a thread of its own. */
+	"open",
+	"openat",
+	"readlink",
+	"readlinkat",
+	"lseek",
+	"fstat",
+	"stat",
+	"newfstatat",
+	"getdents64",
+	"getppid",
+	"getuid",
+	"prctl",
+	"clone",
+	"clone3",
+	"ptrace",
+	"wait4",
+	"sched_yield",
+	"sched_getaffinity",
+	"getrlimit",
+	"prlimit64",
+	"dup",
+	"dup2",
+	"dup3",
+	"process_vm_readv",
+	"rseq",
+	"set_robust_list",
+#endif
+};
+
+static const char *const fatal[] = {
+	"execve",
+	"execveat",
+	"fork",
+	"vfork",
+	"setns",
+	"unshare",
+	"mount",
+	"umount2",
+	"pivot_root",
+	"chroot",
+	"bpf",
+	"perf_event_open",
+	"userfaultfd",
+	"io_uring_setup",
+	"init_module",
+	"finit_module",
+	"kexec_load",
+	"keyctl",
+	"add_key",
+	"open_by_handle_at",
+	"pidfd_getfd",
+	"process_vm_writev",
+	"setuid",
+	"setresuid",
+	"capset",
+#if !RAIL_WITH_SANITIZER
+	"clone",
+	"clone3",
+	"ptrace",
+	"process_vm_readv",
+#endif
+};
+
+static int add_names(scmp_filter_ctx filter, uint32_t action, const char *const *names,
+		     size_t count)
+{
+	for (size_t i = 0; i < count; i++) {
+		int number = seccomp_syscall_resolve_name(names[i]);
+
+		/* Older libraries know fewer names, and some calls other architectures only. */
+		if (number == __NR_SCMP_ERROR)
+			continue;
+
+		int result = seccomp_rule_add(filter, action, number, 0);
+
+		if (result < 0)
+			return result;
+	}
+	return 0;
+}
+
+static int add_sockets(scmp_filter_ctx filter)
+{
+	static const int families[] = {AF_INET, AF_INET6};
+	static const int types[] = {SOCK_DGRAM, SOCK_STREAM};
+	const uint32_t type_mask = ~(uint32_t)(SOCK_NONBLOCK | SOCK_CLOEXEC);
+
+	for (size_t family = 0; family < 2; family++)
+		for (size_t type = 0; type < 2; type++) {
+			int result = seccomp_rule_add(
+				filter, SCMP_ACT_ALLOW, SCMP_SYS(socket), 2,
+				SCMP_A0_32(SCMP_CMP_EQ, (uint32_t)families[family]),
+				SCMP_A1_32(SCMP_CMP_MASKED_EQ, type_mask, (uint32_t)types[type]));
+
+			if (result < 0)
+				return result;
+		}
+	return 0;
+}
+
+static int add_memory(scmp_filter_ctx filter)
+{
+	static const int calls[] = {SCMP_SYS(mmap), SCMP_SYS(mprotect)};
+
+	for (size_t i = 0; i < sizeof(calls) / sizeof(calls[0]); i++) {
+		int result = seccomp_rule_add(filter, SCMP_ACT_ALLOW, calls[i], 1,
+					      SCMP_A2_32(SCMP_CMP_MASKED_EQ, PROT_EXEC, 0));
+
+		if (result < 0)
+			return result;
+	}
+	return 0;
+}
+
+static int add_fcntl(scmp_filter_ctx filter)
+{
+	static const int commands[] = {F_GETFD, F_SETFD, F_GETFL, F_SETFL};
+
+	for (size_t i = 0; i < sizeof(commands) / sizeof(commands[0]); i++) {
+		int result =
+			seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(fcntl), 1,
+					 SCMP_A1_32(SCMP_CMP_EQ, (uint32_t)commands[i]));
+
+		if (result < 0)
+			return result;
+	}
+	return 0;
+}
+
+/* To the worker the file system is empty: for the libraries that look for their configuration. */
+static int hide_files(scmp_filter_ctx filter)
+{
+#if RAIL_WITH_SANITIZER
+	(void)filter;
+	return 0;
+#else
+	static const char *const names[] = {"open", "openat", "openat2"};
+
+	return add_names(filter, SCMP_ACT_ERRNO(ENOENT), names, sizeof(names) / sizeof(names[0]));
+#endif
+}
+
+int rail_sandbox_filter(struct rail_error *error)
+{
+	scmp_filter_ctx filter = seccomp_init(SCMP_ACT_ERRNO(EPERM));
+
+	if (filter == NULL)
+		return rail_fail(error, ENOMEM, "no memory for the system-call filter");
+
+	int result = seccomp_attr_set(filter, SCMP_FLTATR_ACT_BADARCH, SCMP_ACT_KILL_PROCESS);
+
+	/* A binary tree: some ten comparisons a call instead of one for each name. */
+	if (result == 0)
+		result = seccomp_attr_set(filter, SCMP_FLTATR_CTL_OPTIMIZE, 2);
+	if (result == 0)
+		result = add_names(filter, SCMP_ACT_ALLOW, allowed,
+				   sizeof(allowed) / sizeof(allowed[0]));
+	if (result == 0)
+		result = add_names(filter, SCMP_ACT_KILL_PROCESS, fatal,
+				   sizeof(fatal) / sizeof(fatal[0]));
+	if (result == 0)
+		result = add_sockets(filter);
+	if (result == 0)
+		result = add_memory(filter);
+	if (result == 0)
+		result = add_fcntl(filter);
+	if (result == 0)
+		result = hide_files(filter);
+	if (result == 0)
+		result = seccomp_load(filter);
+	seccomp_release(filter);
+	if (result < 0)
+		return rail_fail_errno(error, -result, "load the system-call filter");
+	return 0;
+}

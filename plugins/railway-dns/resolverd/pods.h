@@ -1,0 +1,45 @@
+#pragma once
+
+#include <stdbool.h>
+
+#include "pkg/base/loop.h"
+#include "pkg/store/live.h"
+#include "plugins/railway-dns/resolverd/process.h"
+
+/*
+ * The supervisor's pods: who is registered, their sockets, and what of the stores their
+ * environments' names are made of. Keeps the worker in step with all of it.
+ */
+
+struct rail_pods;
+
+int rail_pods_new(struct rail_loop *loop, struct rail_store *store, struct rail_pods **ret_pods,
+		  struct rail_error *error);
+/* Closes all sockets. */
+void rail_pods_free(struct rail_pods *pods);
+/* Which worker to keep in step; before anything else below. */
+void rail_pods_set_worker(struct rail_pods *pods, struct rail_worker_process *worker);
+
+/*
+ * Takes up every attachment in the live store that has a name and is not dead. What is wrong with
+ * one of them is logged, and tried again by the sweep. Waits, up to 2 s in all, for sockets that
+ * the worker of a supervisor before us may still hold.
+ */
+int rail_pods_restore(struct rail_pods *pods, struct rail_error *error);
+size_t rail_pods_count(const struct rail_pods *pods);
+
+/*
+ * Registers the attachment, or again where it is registered: opens its sockets (or keeps those that
+ * it has in this netns) and tells the worker. *ret_pod is the pod's number, to ask the worker about.
+ */
+int rail_pods_register(struct rail_pods *pods, const struct rail_attachment_key *key, int netns_fd,
+		       uint64_t *ret_pod, struct rail_error *error);
+/* Takes the name away, closes the sockets here, and tells the worker to. false: is not registered.
+ */
+bool rail_pods_unregister(struct rail_pods *pods, const struct rail_attachment_key *key);
+/* The number of a pod that is served, 0 where it is not. */
+uint64_t rail_pods_find(const struct rail_pods *pods, const struct rail_attachment_key *key);
+
+/* Tells a new worker everything. */
+void rail_pods_send_all(struct rail_pods *pods);
+const struct rail_pod_sockets *rail_pods_sockets(const struct rail_pods *pods, uint64_t pod);

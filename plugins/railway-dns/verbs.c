@@ -1,0 +1,163 @@
+#include "plugins/railway-dns/verbs.h"
+
+#include <errno.h>
+
+#include "pkg/attachment/attachment.h"
+#include "pkg/attachment/undo.h"
+#include "pkg/base/cleanup.h"
+#include "pkg/dns/registration.h"
+#include "pkg/net/link.h"
+#include "plugins/railway-dns/resolver.h"
+
+static int add_resolver_address(int netns_fd, struct rail_error *error)
+{
+	RAIL_CLEANUP(rail_netlink_closep) struct rail_netlink *netlink = NULL;
+
+	int result = rail_netlink_open(netns_fd, &netlink, error);
+	if (result < 0)
+		return result;
+	result = rail_address_add(netlink, RAIL_LOOPBACK_INDEX, &rail_resolver_address, 128, error);
+	return result == -EEXIST ? 0 : result;
+}
+
+/* From here on a supervisor that starts anew serves the pod too. */
+static int store_name(struct rail_operation *operation, struct rail_attachment *attachment,
+		      struct rail_error *error)
+{
+	RAIL_CLEANUP(rail_transaction_abort) struct rail_transaction *live = NULL;
+	struct rail_member member;
+
+	int result = rail_transaction_begin(operation->store, RAIL_LIVE, RAIL_WRITE, &live, error);
+	if (result < 0)
+		return result;
+	result = rail_member_get(live, &attachment->address, &member, error);
+	if (result < 0)
+		return result;
+	member.named = true;
+	attachment->parts |= RAIL_PART_NAME;
+	result = rail_member_put(live, &member, error);
+	if (result == 0)
+		result = rail_attachment_put(live, attachment, error);
+	if (result < 0)
+		return result;
+	return rail_transaction_commit(&live, error);
+}
+
+static int ask(const struct rail_operation *operation, enum rail_registration_kind kind,
+	       int netns_fd, struct rail_error *error)
+{
+	struct rail_registration_request request = {.kind = kind};
+
+	if (kind != RAIL_REGISTRATION_STATUS)
+		request.key = operation->key;
+	return rail_registration_ask(operation->settings.resolver_socket, &request, netns_fd,
+				     error);
+}
+
+int dns_add(const struct rail_cni_call *call, struct rail_json **ret_result,
+	    struct rail_error *error)
+{
+	RAIL_CLEANUP(rail_operation_end) struct rail_operation operation = {0};
+	RAIL_CLEANUP(rail_json_freep) struct rail_json *document = NULL;
+	struct rail_attachment attachment = {0};
+	RAIL_CLOSE int netns_fd = -1;
+
+	int result = rail_operation_begin(call, RAIL_PLUGIN_DNS, &operation, error);
+	if (result == 0)
+		result = rail_attachment_begin(&operation, &attachment, &netns_fd, error);
+	if (result < 0)
+		return result;
+	if (attachment.state == RAIL_DISABLED)
+		return rail_result_begin(call, ret_result, error);
+
+	result = dns_resolver_settings(&operation, &attachment.resolver, error);
+	if (result == 0)
+		result = rail_result_begin(call, &document, error);
+	if (result == 0)
+		result = dns_put_result(&operation, document, error);
+	if (result == 0)
+		result = add_resolver_address(netns_fd, error);
+	if (result == 0)
+		result = store_name(&operation, &attachment, error);
+	if (result == 0)
+		result = ask(&operation, RAIL_REGISTRATION_ADD, netns_fd, error);
+	if (result == 0)
+		result = rail_attachment_finish(&operation, &attachment, error);
+	if (result < 0) {
+		/* Nomad tries again in the same netns, with the same ID, without a DEL between:
+		 * nothing of what the earlier plugins made may stay either. */
+		(void)rail_attachment_undo(&operation, &operation.key, RAIL_PARTS_ALL, NULL);
+		return result;
+	}
+	*ret_result = RAIL_TAKE_POINTER(document);
+	return 0;
+}
+
+int dns_del(const struct rail_cni_call *call, struct rail_error *error)
+{
+	RAIL_CLEANUP(rail_operation_end) struct rail_operation operation = {0};
+
+	int result = rail_operation_begin(call, RAIL_PLUGIN_DNS, &operation, error);
+	if (result < 0)
+		return result;
+	return rail_attachment_undo(&operation, &operation.key, RAIL_PART_NAME, error);
+}
+
+int dns_check(const struct rail_cni_call *call, struct rail_error *error)
+{
+	RAIL_CLEANUP(rail_operation_end) struct rail_operation operation = {0};
+	RAIL_CLEANUP(rail_netlink_closep) struct rail_netlink *netlink = NULL;
+	struct rail_attachment attachment = {0};
+	struct rail_netns_id netns;
+	RAIL_CLOSE int netns_fd = -1;
+	bool usable = false;
+
+	int result = rail_operation_begin(call, RAIL_PLUGIN_DNS, &operation, error);
+	if (result == 0)
+		result = rail_netns_open(call->netns, &netns_fd, &netns, error);
+	if (result < 0)
+		return result;
+	result = rail_operation_attachment(&operation, &attachment, error);
+	if (result == 0 && attachment.state == RAIL_DISABLED)
+		return 0;
+	if (result == -ENOENT || (result == 0 && (attachment.parts & RAIL_PART_NAME) == 0))
+		return rail_fail_code(error, RAIL_CODE_CHECK_FAILED, ENOENT,
+				      "container '%s' has no name in its environment",
+				      call->container_id);
+	if (result < 0)
+		return result;
+
+	result = rail_netlink_open(netns_fd, &netlink, error);
+	if (result == 0)
+		result = rail_address_usable(netlink, RAIL_LOOPBACK_INDEX, &rail_resolver_address,
+					     &usable, error);
+	if (result < 0)
+		return result;
+	if (!usable)
+		return rail_fail_code(error, RAIL_CODE_CHECK_FAILED, EADDRNOTAVAIL,
+				      "the resolver's address fd12::10 is not on the pod's lo");
+	return ask(&operation, RAIL_REGISTRATION_CHECK, -1, error);
+}
+
+int dns_gc(const struct rail_cni_call *call, struct rail_error *error)
+{
+	RAIL_CLEANUP(rail_operation_end) struct rail_operation operation = {0};
+
+	int result = rail_operation_begin(call, RAIL_PLUGIN_DNS, &operation, error);
+	if (result < 0)
+		return result;
+	return rail_attachment_collect_garbage(&operation, error);
+}
+
+int dns_status(const struct rail_cni_call *call, struct rail_error *error)
+{
+	RAIL_CLEANUP(rail_operation_end) struct rail_operation operation = {0};
+
+	int result = rail_operation_begin(call, RAIL_PLUGIN_DNS, &operation, error);
+	if (result == 0)
+		result = ask(&operation, RAIL_REGISTRATION_STATUS, -1, error);
+	/* Pods that run have their connections, but neither they nor new ones get names. */
+	if (result < 0)
+		error->code = RAIL_CODE_LIMITED_CONNECTIVITY;
+	return result;
+}

@@ -1,0 +1,142 @@
+#include "plugins/railway-ipam/lease.h"
+
+#include <errno.h>
+
+#include "pkg/base/cleanup.h"
+
+/* The one address that the runtime or the pod's author asks for; NULL where nobody does. */
+static int requested_address(const struct rail_cni_call *call, const char **ret_text,
+			     struct rail_error *error)
+{
+	const struct rail_json *ips = rail_cni_capability(call, "ips");
+
+	*ret_text = rail_cni_argument(call, "IP");
+	if (ips == NULL || rail_json_type(ips) == RAIL_JSON_NULL)
+		return 0;
+	if (rail_json_type(ips) != RAIL_JSON_ARRAY)
+		return rail_fail_code(error, RAIL_CODE_INVALID_CONFIG, EINVAL,
+				      "runtimeConfig.ips is %s, not a list of addresses",
+				      rail_json_type_name(rail_json_type(ips)));
+	if (rail_json_count(ips) == 0)
+		return 0;
+	const char *text = rail_json_string(rail_json_first(ips));
+	if (text == NULL || rail_json_count(ips) > 1)
+		return rail_fail_code(
+			error, RAIL_CODE_INVALID_CONFIG, EINVAL,
+			"runtimeConfig.ips: a replica has one private address; %zu are "
+			"asked for, or one that is no string",
+			rail_json_count(ips));
+	*ret_text = text;
+	return 0;
+}
+
+static int claim_requested(struct rail_operation *operation, struct rail_attachment *attachment,
+			   const char *text, struct rail_error *error)
+{
+	RAIL_CLEANUP(rail_transaction_abort) struct rail_transaction *live = NULL;
+
+	int result = rail_requested_address_parse(text, &attachment->prefix, attachment->service,
+						  &attachment->address, error);
+	if (result < 0)
+		return result;
+	result = rail_transaction_begin(operation->store, RAIL_LIVE, RAIL_WRITE, &live, error);
+	if (result < 0)
+		return result;
+	result = rail_lease_claim(live, &attachment->address, &attachment->key, error);
+	if (result < 0)
+		return result;
+	attachment->parts |= RAIL_PART_LEASE;
+	result = rail_attachment_put(live, attachment, error);
+	if (result < 0)
+		return result;
+	return rail_transaction_commit(&live, error);
+}
+
+static int node_number(struct rail_operation *operation, uint32_t *ret_node,
+		       struct rail_error *error)
+{
+	RAIL_CLEANUP(rail_transaction_abort) struct rail_transaction *registry = NULL;
+
+	int result = rail_transaction_begin(operation->store, RAIL_REGISTRY, RAIL_READ, &registry,
+					    error);
+	if (result < 0)
+		return result;
+	return rail_node_number_get(registry, ret_node, error);
+}
+
+/* Asks the registry for a range of counters, and notes it. Another process may have been quicker:
+ * either range will do. */
+static int reserve_range(struct rail_operation *operation, const struct rail_attachment *attachment,
+			 uint32_t node, struct rail_error *error)
+{
+	RAIL_CLEANUP(rail_transaction_abort) struct rail_transaction *transaction = NULL;
+	struct rail_counter_range range;
+
+	int result = rail_transaction_begin(operation->store, RAIL_REGISTRY, RAIL_WRITE,
+					    &transaction, error);
+	if (result == 0)
+		result = rail_counter_reserve(transaction, &attachment->prefix, attachment->service,
+					      node, &range, error);
+	if (result == 0)
+		result = rail_transaction_commit(&transaction, error);
+	if (result < 0)
+		return result;
+
+	result = rail_transaction_begin(operation->store, RAIL_LIVE, RAIL_WRITE, &transaction,
+					error);
+	if (result == 0)
+		result = rail_lease_range(transaction, &attachment->prefix, attachment->service,
+					  node, &range, error);
+	if (result < 0)
+		return result;
+	return rail_transaction_commit(&transaction, error);
+}
+
+static int take_next(struct rail_operation *operation, struct rail_attachment *attachment,
+		     uint32_t node, struct rail_error *error)
+{
+	RAIL_CLEANUP(rail_transaction_abort) struct rail_transaction *live = NULL;
+
+	int result = rail_transaction_begin(operation->store, RAIL_LIVE, RAIL_WRITE, &live, error);
+	if (result < 0)
+		return result;
+	result = rail_lease_take(live, &attachment->prefix, attachment->service, node,
+				 &attachment->key, &attachment->address, error);
+	if (result < 0)
+		return result;
+	attachment->parts |= RAIL_PART_LEASE;
+	result = rail_attachment_put(live, attachment, error);
+	if (result < 0)
+		return result;
+	return rail_transaction_commit(&live, error);
+}
+
+int ipam_take_lease(struct rail_operation *operation, struct rail_attachment *attachment,
+		    struct rail_error *error)
+{
+	const char *requested = NULL;
+	uint32_t node = 0;
+
+	int result = requested_address(operation->call, &requested, error);
+	if (result < 0)
+		return result;
+	if (requested != NULL)
+		return claim_requested(operation, attachment, requested, error);
+
+	result = node_number(operation, &node, error);
+	if (result < 0)
+		return result;
+	/* A range that was just noted can be used up by others before we are back: 65,536 addresses
+	 * at a time. */
+	for (int attempt = 0; attempt < 8; attempt++) {
+		result = take_next(operation, attachment, node, error);
+		if (result != -ERANGE)
+			return result;
+		result = reserve_range(operation, attachment, node, error);
+		if (result < 0)
+			return result;
+	}
+	return rail_fail_code(
+		error, RAIL_CODE_TRY_AGAIN, EAGAIN,
+		"the service's addresses are being taken faster than they can be reserved");
+}

@@ -1,0 +1,158 @@
+#include "plugins/railway-ipam/verbs.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <string.h>
+
+#include "pkg/attachment/attachment.h"
+#include "pkg/attachment/undo.h"
+#include "pkg/base/cleanup.h"
+#include "plugins/railway-ipam/lease.h"
+
+enum { ADDRESS_LENGTH = 64 };
+
+static int make_result(const struct rail_cni_call *call, const struct rail_attachment *attachment,
+		       struct rail_json **ret_result, struct rail_error *error)
+{
+	RAIL_CLEANUP(rail_json_freep) struct rail_json *result = NULL;
+	char environment[RAIL_PREFIX_TEXT_SIZE];
+
+	int outcome = rail_result_begin(call, &result, error);
+	if (outcome == 0 && attachment->state != RAIL_DISABLED) {
+		rail_prefix_format(&attachment->prefix, environment);
+		outcome = rail_result_add_address(result, call->version, &attachment->address,
+						  ADDRESS_LENGTH, -1, error);
+		if (outcome == 0)
+			outcome = rail_result_add_route(result, call->version, environment, error);
+	}
+	if (outcome == 0)
+		*ret_result = RAIL_TAKE_POINTER(result);
+	return outcome;
+}
+
+/* Nothing of an ADD that failed stays. Where railway-mesh called us, the rest of the attachment is
+ * its own to undo. */
+static void undo_failed(struct rail_operation *operation, const struct rail_attachment *attachment)
+{
+	bool delegated = rail_attachment_is_delegated(operation, attachment);
+
+	(void)rail_attachment_undo(operation, &operation->key,
+				   delegated ? RAIL_PART_LEASE : RAIL_PARTS_ALL, NULL);
+}
+
+int ipam_add(const struct rail_cni_call *call, struct rail_json **ret_result,
+	     struct rail_error *error)
+{
+	RAIL_CLEANUP(rail_operation_end) struct rail_operation operation = {0};
+	struct rail_attachment attachment = {0};
+	RAIL_CLOSE int netns_fd = -1;
+
+	int result = rail_operation_begin(call, RAIL_PLUGIN_IPAM, &operation, error);
+	if (result == 0)
+		result = rail_attachment_begin(&operation, &attachment, &netns_fd, error);
+	if (result < 0)
+		return result;
+	if (attachment.state == RAIL_DISABLED)
+		return make_result(call, &attachment, ret_result, error);
+
+	result = ipam_take_lease(&operation, &attachment, error);
+	if (result == 0)
+		result = make_result(call, &attachment, ret_result, error);
+	if (result == 0)
+		result = rail_attachment_finish(&operation, &attachment, error);
+	if (result < 0)
+		undo_failed(&operation, &attachment);
+	return result;
+}
+
+int ipam_del(const struct rail_cni_call *call, struct rail_error *error)
+{
+	RAIL_CLEANUP(rail_operation_end) struct rail_operation operation = {0};
+
+	int result = rail_operation_begin(call, RAIL_PLUGIN_IPAM, &operation, error);
+	if (result < 0)
+		return result;
+	/* Addresses are the first thing that an attachment gets and the last that it gives back:
+	 * what others left behind goes with it. */
+	return rail_attachment_undo(&operation, &operation.key, RAIL_PARTS_ALL, error);
+}
+
+struct address_search {
+	const struct in6_addr *wanted;
+	bool found;
+};
+
+static int match_address(void *context, const struct rail_result_address *address)
+{
+	struct address_search *search = context;
+
+	search->found = memcmp(&address->address, search->wanted, sizeof(*search->wanted)) == 0;
+	return search->found ? 1 : 0;
+}
+
+int ipam_check(const struct rail_cni_call *call, struct rail_error *error)
+{
+	RAIL_CLEANUP(rail_operation_end) struct rail_operation operation = {0};
+	RAIL_CLEANUP(rail_transaction_abort) struct rail_transaction *live = NULL;
+	struct rail_attachment_key owner;
+	struct rail_attachment attachment = {0};
+	char text[INET6_ADDRSTRLEN];
+
+	int result = rail_operation_begin(call, RAIL_PLUGIN_IPAM, &operation, error);
+	if (result < 0)
+		return result;
+	result = rail_operation_attachment(&operation, &attachment, error);
+	if (result == 0 && attachment.state == RAIL_DISABLED)
+		return 0;
+	if (result == -ENOENT || (result == 0 && (attachment.parts & RAIL_PART_LEASE) == 0))
+		return rail_fail_code(error, RAIL_CODE_CHECK_FAILED, ENOENT,
+				      "container '%s' has no lease for '%s' in network '%s'",
+				      call->container_id, call->interface, call->network);
+	if (result < 0)
+		return result;
+
+	(void)inet_ntop(AF_INET6, &attachment.address, text, sizeof(text));
+	result = rail_transaction_begin(operation.store, RAIL_LIVE, RAIL_READ, &live, error);
+	if (result < 0)
+		return result;
+	result = rail_lease_owner(live, &attachment.address, &owner, error);
+	if (result < 0 || !rail_attachment_key_equal(&owner, &operation.key))
+		return rail_fail_code(error, RAIL_CODE_CHECK_FAILED, ENOENT,
+				      "address %s is not leased to container '%s'", text,
+				      call->container_id);
+
+	if (call->prev_result == NULL)
+		return 0;
+	struct address_search search = {.wanted = &attachment.address};
+	result = rail_result_each_address(call->prev_result, call->version, match_address, &search,
+					  error);
+	if (result >= 0 && !search.found)
+		return rail_fail_code(error, RAIL_CODE_CHECK_FAILED, ENOENT,
+				      "prevResult does not have the leased address %s", text);
+	return result < 0 ? result : 0;
+}
+
+int ipam_gc(const struct rail_cni_call *call, struct rail_error *error)
+{
+	RAIL_CLEANUP(rail_operation_end) struct rail_operation operation = {0};
+
+	int result = rail_operation_begin(call, RAIL_PLUGIN_IPAM, &operation, error);
+	if (result < 0)
+		return result;
+	return rail_attachment_collect_garbage(&operation, error);
+}
+
+int ipam_status(const struct rail_cni_call *call, struct rail_error *error)
+{
+	RAIL_CLEANUP(rail_operation_end) struct rail_operation operation = {0};
+	RAIL_CLEANUP(rail_transaction_abort) struct rail_transaction *transaction = NULL;
+
+	int result = rail_operation_begin(call, RAIL_PLUGIN_IPAM, &operation, error);
+	/* A writer that gets its turn is what the next ADD needs. */
+	if (result == 0)
+		result = rail_transaction_begin(operation.store, RAIL_LIVE, RAIL_WRITE,
+						&transaction, error);
+	if (result < 0 && error->code == RAIL_CODE_DERIVED)
+		error->code = RAIL_CODE_NOT_AVAILABLE;
+	return result;
+}

@@ -1,0 +1,180 @@
+#include "plugins/railway-mesh/verbs.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "pkg/attachment/attachment.h"
+#include "pkg/attachment/undo.h"
+#include "pkg/base/cleanup.h"
+#include "pkg/mesh/pod.h"
+#include "pkg/mesh/wiring.h"
+#include "plugins/railway-mesh/addresses.h"
+#include "plugins/railway-mesh/join.h"
+
+/* Behind another main plugin the pod's CNI_IFNAME is taken. */
+static const char *choose_interface_name(const struct rail_operation *operation)
+{
+	const struct rail_cni_call *call = operation->call;
+
+	if (operation->settings.interface[0] != '\0')
+		return operation->settings.interface;
+	if (call->prev_result != NULL &&
+	    rail_result_find_interface(call->prev_result, call->interface, call->netns) >= 0)
+		return "railway0";
+	return call->interface;
+}
+
+/* In the plain chain railway-ipam's address and route stand in prevResult already; the address only
+ * lacks its interface. */
+static int make_result(const struct rail_cni_call *call, const struct rail_attachment *attachment,
+		       unsigned int mtu, struct rail_json **ret_result, struct rail_error *error)
+{
+	RAIL_CLEANUP(rail_json_freep) struct rail_json *result = NULL;
+	char environment[RAIL_PREFIX_TEXT_SIZE];
+	int index = -1;
+
+	int outcome = rail_result_begin(call, &result, error);
+	if (outcome < 0)
+		return outcome;
+	outcome = rail_result_add_interface(result, call->version, attachment->interface.name, "",
+					    mtu, call->netns, &index, error);
+	if (outcome < 0)
+		return outcome;
+	if (call->ipam != NULL) {
+		rail_prefix_format(&attachment->prefix, environment);
+		outcome = rail_result_add_address(result, call->version, &attachment->address,
+						  RAIL_POD_ADDRESS_LENGTH, index, error);
+		if (outcome == 0)
+			outcome = rail_result_add_route(result, call->version, environment, error);
+	} else {
+		outcome = rail_result_assign_address(result, call->version, &attachment->address,
+						     index, error);
+	}
+	if (outcome == 0)
+		*ret_result = RAIL_TAKE_POINTER(result);
+	return outcome;
+}
+
+int mesh_add(const struct rail_cni_call *call, struct rail_json **ret_result,
+	     struct rail_error *error)
+{
+	RAIL_CLEANUP(rail_operation_end) struct rail_operation operation = {0};
+	struct rail_attachment attachment = {0};
+	RAIL_CLOSE int netns_fd = -1;
+	unsigned int mtu = 0;
+
+	int result = rail_operation_begin(call, RAIL_PLUGIN_MESH, &operation, error);
+	if (result == 0)
+		result = rail_attachment_begin(&operation, &attachment, &netns_fd, error);
+	if (result < 0)
+		return result;
+	if (attachment.state == RAIL_DISABLED)
+		return rail_result_begin(call, ret_result, error);
+
+	result = mesh_get_address(&operation, &attachment, error);
+	if (result == 0)
+		result = mesh_join(&operation, &attachment, netns_fd,
+				   choose_interface_name(&operation), &mtu, error);
+	if (result == 0)
+		result = make_result(call, &attachment, mtu, ret_result, error);
+	if (result == 0)
+		result = rail_attachment_finish(&operation, &attachment, error);
+	if (result < 0) {
+		/* Nomad tries again in the same netns, with the same ID, without a DEL between. */
+		(void)rail_attachment_undo(&operation, &operation.key, RAIL_PARTS_ALL, NULL);
+		(void)mesh_delegate(call, RAIL_CNI_DEL, NULL);
+	}
+	return result;
+}
+
+int mesh_del(const struct rail_cni_call *call, struct rail_error *error)
+{
+	RAIL_CLEANUP(rail_operation_end) struct rail_operation operation = {0};
+	struct rail_error all = RAIL_ERROR_NONE;
+	struct rail_error one = RAIL_ERROR_NONE;
+
+	/* A store that cannot be opened must not keep the delegated plugin from its part. */
+	if (rail_operation_begin(call, RAIL_PLUGIN_MESH, &operation, &one) < 0 ||
+	    rail_attachment_undo(&operation, &operation.key, RAIL_PART_INTERFACE | RAIL_PART_MEMBER,
+				 &one) < 0)
+		rail_error_collect(&all, &one);
+	if (mesh_delegate(call, RAIL_CNI_DEL, &one) < 0)
+		rail_error_collect(&all, &one);
+
+	if (all.errnum != 0)
+		*error = all;
+	return -all.errnum;
+}
+
+int mesh_check(const struct rail_cni_call *call, struct rail_error *error)
+{
+	RAIL_CLEANUP(rail_operation_end) struct rail_operation operation = {0};
+	struct rail_attachment attachment = {0};
+	struct rail_netns_id netns;
+	RAIL_CLOSE int netns_fd = -1;
+
+	int result = rail_operation_begin(call, RAIL_PLUGIN_MESH, &operation, error);
+	if (result == 0)
+		result = rail_netns_open(call->netns, &netns_fd, &netns, error);
+	if (result < 0)
+		return result;
+	result = rail_operation_attachment(&operation, &attachment, error);
+	if (result == 0 && attachment.state == RAIL_DISABLED)
+		return 0;
+	if (result == -ENOENT)
+		return rail_fail_code(error, RAIL_CODE_CHECK_FAILED, ENOENT,
+				      "container '%s' has no attachment '%s' in network '%s'",
+				      call->container_id, call->interface, call->network);
+	if (result < 0)
+		return result;
+	if ((attachment.parts & RAIL_PART_MEMBER) == 0 || attachment.state != RAIL_READY)
+		return rail_fail_code(error, RAIL_CODE_CHECK_FAILED, ESTALE,
+				      "container '%s': its interface is gone, or what carried its "
+				      "packets, and it is no member of its environment any more",
+				      call->container_id);
+	if (!rail_netns_id_equal(&attachment.netns, &netns))
+		return rail_fail_code(
+			error, RAIL_CODE_CHECK_FAILED, ESTALE,
+			"CNI_NETNS '%s' is not the netns that the attachment was made in",
+			call->netns);
+
+	result = rail_pod_check(netns_fd, &attachment.prefix, &attachment.address,
+				&attachment.interface, error);
+	if (result == 0)
+		result = rail_wiring_check(operation.store, &attachment, netns_fd, error);
+	if (result == 0)
+		result = mesh_delegate(call, RAIL_CNI_CHECK, error);
+	return result;
+}
+
+int mesh_gc(const struct rail_cni_call *call, struct rail_error *error)
+{
+	RAIL_CLEANUP(rail_operation_end) struct rail_operation operation = {0};
+	struct rail_error all = RAIL_ERROR_NONE;
+	struct rail_error one = RAIL_ERROR_NONE;
+
+	if (rail_operation_begin(call, RAIL_PLUGIN_MESH, &operation, &one) < 0 ||
+	    rail_attachment_collect_garbage(&operation, &one) < 0)
+		rail_error_collect(&all, &one);
+	if (mesh_delegate(call, RAIL_CNI_GC, &one) < 0)
+		rail_error_collect(&all, &one);
+
+	if (all.errnum != 0)
+		*error = all;
+	return -all.errnum;
+}
+
+int mesh_status(const struct rail_cni_call *call, struct rail_error *error)
+{
+	RAIL_CLEANUP(rail_operation_end) struct rail_operation operation = {0};
+	const struct rail_transport *transport = NULL;
+
+	int result = rail_operation_begin(call, RAIL_PLUGIN_MESH, &operation, error);
+	if (result == 0)
+		result = rail_transport_choose(operation.settings.transport, &transport, error);
+	if (result == 0)
+		return mesh_delegate(call, RAIL_CNI_STATUS, error);
+	if (error->code == RAIL_CODE_DERIVED)
+		error->code = RAIL_CODE_NOT_AVAILABLE;
+	return result;
+}

@@ -1,0 +1,282 @@
+#!/usr/bin/env bats
+# railway-mesh by itself: wiring, isolation, and taking away.
+bats_require_minimum_version 1.5.0
+load common
+
+keys() { # SERVICE [ENVIRONMENT]
+	echo "\"ipam\":{\"type\":\"railway-ipam\"},\"service\":\"$1\",\"environment\":\"${2:-production}\""
+}
+
+mesh_add() { # POD SERVICE [ENVIRONMENT]
+	[ -e "/run/netns/$1" ] || ip netns add "$1"
+	CNI_CONTAINERID=$1 CNI_NETNS=/run/netns/$1 plugin railway-mesh ADD "$(config railway-mesh "$(keys "$2" "${3:-}")")"
+	[ "$status" = 0 ] || { echo "$output $stderr"; return 1; }
+}
+
+mesh() { # COMMAND POD SERVICE
+	CNI_CONTAINERID=$2 CNI_NETNS=${4-/run/netns/$2} plugin railway-mesh "$1" "$(config railway-mesh "$(keys "${3:-api}")")"
+}
+
+
+peers() { # POD: the AllowedIPs of its device, sorted
+	wg show "$(cat "$NODE/device.$1")" allowed-ips | awk '{print $2}' | sort
+}
+
+note_device() { # POD: the device that appeared last
+	wg show interfaces | tr ' ' '\n' | grep -vxF -f <(cat "$NODE"/device.* 2>/dev/null; echo none) >"$NODE/device.$1.new"
+	mv "$NODE/device.$1.new" "$NODE/device.$1"
+}
+
+members_but() { # POD...: the addresses of all pods but the first, as AllowedIPs
+	local self=$1 pod
+	shift
+	for pod in "$@"; do
+		[ "$pod" = "$self" ] || echo "$(pod_address "$pod")/128"
+	done | sort
+}
+
+# receive POD ADDRESS PORT: a UDP socket that writes what it gets to $NODE/received.POD
+receive() {
+	ip netns exec "$1" socat -u "UDP6-RECV:$3,bind=[$2],ipv6only=1" "CREATE:$NODE/received.$1" 3>&- &
+	until ip netns exec "$1" ss -Hlun "sport = :$3" | grep -q .; do :; done
+}
+
+@test "both sides are wired when ADD returns: every pod has exactly the other members as peers" {
+	for pod in one two three; do
+		mesh_add $pod api
+		note_device $pod
+	done
+	mesh_add other api staging
+	for pod in one two three; do
+		[ "$(peers $pod)" = "$(members_but $pod one two three)" ]
+	done
+	mesh DEL two
+	[ "$status" = 0 ]
+	for pod in one three; do
+		[ "$(peers $pod)" = "$(members_but $pod one three)" ]
+	done
+}
+
+@test "the pod's interface: address to be bound at once, MTU, lo up, IPv6 on where the runtime switched it off" {
+	ip netns add pod
+	ip netns exec pod sysctl -qw net.ipv6.conf.all.disable_ipv6=1 net.ipv6.conf.default.disable_ipv6=1
+	mesh_add pod api
+	address=$(pod_address pod)
+	ip netns exec pod timeout 1 socat -u "UDP6-RECV:9,bind=[$address]" STDOUT 3>&- &
+	server=$!
+	until ip netns exec pod ss -Hlun "sport = :9" | grep -q "$address"; do
+		kill -0 $server
+	done
+	kill $server
+	[ "$(ip -n pod -j link show eth0 | jq '.[0].mtu')" = 1420 ]
+	ip -n pod link show lo | grep -q 'LOOPBACK,UP'
+	! ip -n pod -6 addr show dev eth0 | grep -qE 'tentative|fe80'
+}
+
+@test "another interface of that name is refused and left alone, and nothing stays" {
+	ip netns add pod
+	ip -n pod link add eth0 type veth peer name other
+	mesh ADD pod api
+	expect_error 100 "interface 'eth0' is in the pod's netns already"
+	ip -n pod -d link show eth0 | grep -q veth
+	[ -z "$(leftovers)" ]
+	ip -n pod link del eth0
+	mesh ADD pod api
+	[ "$status" = 0 ]
+}
+
+neighbours() { # pod with eth0 (10.1.0.1, fd99::1) and neighbour beside it on one wire
+	ip netns add pod
+	ip netns add neighbour
+	ip -n pod link add eth0 type veth peer name eth0 netns neighbour
+	for ns in pod neighbour; do
+		ip -n $ns link set lo up
+		ip netns exec $ns sysctl -qw net.ipv6.conf.eth0.accept_dad=0
+		ip -n $ns link set eth0 up
+	done
+	ip -n pod addr add fd99::1/64 dev eth0 nodad
+	ip -n neighbour addr add fd99::2/64 dev eth0 nodad
+	ip -n pod route add default via fd99::2
+	CNI_CONTAINERID=pod CNI_NETNS=/run/netns/pod plugin railway-mesh ADD \
+		"$(config railway-mesh "$(keys api),\"interface\":\"railway0\"")"
+	[ "$status" = 0 ]
+	private=$(pod_address pod railway0)
+	ip -n neighbour route add "$private/128" via fd99::1
+	ip -n neighbour route add fd12::10/128 via fd99::1
+}
+
+@test "a neighbour on eth0's wire reaches the pod's eth0 address, and neither its private one nor fd12::10" {
+	neighbours
+	ip -n pod addr add fd12::10/128 dev lo
+	ip netns exec pod socat -u UDP6-RECV:9 "CREATE:$NODE/received" 3>&- &
+	until ip netns exec pod ss -Hlun "sport = :9" | grep -q .; do :; done
+	for address in "$private" fd12::10 fd99::1; do
+		echo "to $address" | ip netns exec neighbour socat -u - "UDP6-SENDTO:[$address]:9"
+	done
+	until grep -q 'to fd99::1' "$NODE/received"; do :; done
+	[ "$(cat "$NODE/received")" = "to fd99::1" ]
+	# The refusal comes at once: the neighbour is told, and does not wait.
+	run ip netns exec neighbour timeout 2 socat - "TCP6:[$private]:9"
+	[ "$status" = 1 ]
+}
+
+@test "with the mesh interface down or gone, or lo down, nothing for the /48 leaves by eth0" {
+	neighbours
+	mesh_add other api
+	peer=$(pod_address other)
+	# The neighbour, the pod's default router, counts what comes for the /48.
+	ip netns exec neighbour nft -f - <<-EOF
+		table ip6 count { chain in { type filter hook prerouting priority 0;
+			ip6 daddr fd00::/8 ip6 daddr != fd99::/64 counter name leaked; }
+			counter leaked {} ; counter all {} ;
+			chain all { type filter hook prerouting priority 1; udp dport 9 counter name all; } }
+	EOF
+	attempt() {
+		run bash -c "echo x | ip netns exec pod timeout 2 socat -u - 'UDP6-SENDTO:[$peer]:9' 2>&1"
+	}
+	ip -n pod link set railway0 down
+	attempt
+	[[ $output == *"ermission denied"* || $output == *"unreachable"* ]]
+	ip -n pod link set lo down
+	attempt
+	ip -n pod link set lo up
+	ip -n pod link del railway0
+	attempt
+	[[ $output == *"ermission denied"* || $output == *"unreachable"* ]]
+	# What may leave does leave: the counter counts.
+	echo x | ip netns exec pod socat -u - 'UDP6-SENDTO:[fd99::2]:9'
+	until ip netns exec neighbour nft -j list counter ip6 count all | jq -e '.nftables[] | select(.counter) | .counter.packets == 1'; do :; done
+	[ "$(ip netns exec neighbour nft -j list counter ip6 count leaked | jq '.nftables[] | select(.counter) | .counter.packets')" = 0 ]
+}
+
+@test "DEL: twice, without args and prevResult, without a netns, in a netns that is gone, of what never was" {
+	mesh_add one api
+	mesh DEL one
+	[ "$status" = 0 ]
+	mesh DEL one
+	[ "$status" = 0 ]
+	mesh DEL never
+	[ "$status" = 0 ]
+	mesh_add two api
+	CNI_CONTAINERID=two CNI_NETNS= plugin railway-mesh DEL "$(config railway-mesh '"ipam":{"type":"railway-ipam"}')"
+	[ "$status" = 0 ]
+	! ip -n two link show eth0
+	mesh_add three api
+	ip netns del three
+	mesh DEL three
+	[ "$status" = 0 ]
+	mesh_add four api
+	ip -n four link del eth0
+	mesh DEL four
+	[ "$status" = 0 ]
+	[ -z "$(leftovers)" ]
+}
+
+@test "DEL gives the netns its rules back: the same container can be added there again" {
+	ip netns add pod
+	before=$(ip -n pod -6 rule)
+	mesh_add pod api
+	[ "$(ip -n pod -6 rule)" != "$before" ]
+	mesh DEL pod
+	[ "$(ip -n pod -6 rule)" = "$before" ]
+	mesh_add pod api
+}
+
+@test "a failed ADD is undone whole: no interface, no peer, no lease, and the next ADD succeeds" {
+	mesh_add one api
+	note_device one
+	ip netns add pod
+	# Every port of the list is taken: wireguard-go cannot listen.
+	socat -u UDP-RECV:40001 /dev/null 3>&- &
+	until ss -Hlun 'sport = :40001' | grep -q .; do :; done
+	CNI_CONTAINERID=pod CNI_NETNS=/run/netns/pod plugin railway-mesh ADD \
+		"$(config railway-mesh "$(keys api),\"listenPorts\":[40001]")"
+	[ "$status" -ne 0 ]
+	[ "$(ip -n pod -o link | wc -l)" = 1 ]
+	[ -z "$(peers one)" ]
+	plugin railway-ipam CHECK "$(config railway-ipam '"service":"api"')"
+	expect_error 102 'no lease'
+	mesh_add pod api
+	[ "$(peers one)" = "$(pod_address pod)/128" ]
+}
+
+@test "a sibling whose netns went without DEL is buried by the next ADD, its address given to nobody" {
+	mesh_add one api
+	note_device one
+	mesh_add two api
+	gone=$(pod_address two)
+	ip netns del two
+	mesh_add three api
+	[ "$(peers one)" = "$(pod_address three)/128" ]
+	[ "$(pod_address three)" != "$gone" ]
+}
+
+@test "wireguard-go dies: CHECK fails and the next operation takes it out of its siblings" {
+	mesh_add one api
+	note_device one
+	mesh_add two api
+	note_device two
+	pkill -KILL -f "wireguard-go -f $(cat "$NODE/device.two")"
+	until ! pgrep -f "wireguard-go -f $(cat "$NODE/device.two")"; do :; done
+	mesh CHECK two
+	expect_error 102 'interface|process|packets'
+	mesh_add three api
+	[ "$(peers one)" = "$(pod_address three)/128" ]
+	mesh CHECK two
+	expect_error 102 'member'
+	mesh DEL two
+	[ "$status" = 0 ]
+}
+
+@test "CHECK finds what is missing and says which" {
+	mesh_add one api
+	note_device one
+	mesh_add two api
+	mesh CHECK one
+	[ "$status" = 0 ]
+	address=$(pod_address one)
+	key=$(wg show "$(cat "$NODE/device.one")" peers)
+	wg set "$(cat "$NODE/device.one")" peer "$key" remove
+	mesh CHECK one
+	expect_error 102 "peer .* is missing"
+	# The next change of the environment's peers does not mend a live device that lost one; a repair does.
+	ip -n one -6 route flush table 21057
+	mesh CHECK one
+	expect_error 102 'route'
+	ip -n one addr del "$address/64" dev eth0
+	mesh CHECK one
+	expect_error 102 "$address"
+	ip -n one link set eth0 down
+	mesh CHECK one
+	expect_error 102 'down'
+	ip -n one link del eth0
+	mesh CHECK one
+	expect_error 102 "'eth0' is gone"
+}
+
+@test "a holder of the environment's lock that died leaves a mark, and the next one repairs" {
+	mesh_add one api
+	note_device one
+	mesh_add two api
+	note_device two
+	key=$(wg show "$(cat "$NODE/device.one")" peers)
+	wg set "$(cat "$NODE/device.one")" peer "$key" remove
+	printf w >"$(ls /run/railway/locks/*)"
+	mesh_add three api
+	[ "$(peers one)" = "$(members_but one one two three)" ]
+}
+
+@test "keys are never written: not in the stores, not in an argument, not in a variable" {
+	mesh_add one api
+	note_device one
+	private=$(wg show "$(cat "$NODE/device.one")" private-key)
+	pid=$(pgrep -x wireguard-go)
+	hex=$(base64 -d <<<"$private" | od -An -tx1 | tr -d ' \n')
+	raw=$NODE/raw
+	base64 -d <<<"$private" >"$raw"
+	for file in /run/railway/* /var/lib/railway/* "/proc/$pid/cmdline" "/proc/$pid/environ"; do
+		[ -f "$file" ] || continue
+		! grep -qaF -e "$private" -e "$hex" "$file"
+		! python3 -c 'import sys; sys.exit(open(sys.argv[1], "rb").read() not in open(sys.argv[2], "rb").read())' "$raw" "$file"
+	done
+}

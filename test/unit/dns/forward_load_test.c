@@ -1,0 +1,210 @@
+#include "test/unit/dns/forward_rig.h"
+
+/* Many queries: what an attacker can predict of them, and the caps. */
+
+TestSuite(dns_forward_load, .init = set_up, .fini = tear_down, .timeout = 60);
+
+enum { SAMPLE = 500 };
+
+static void answer_briefly(const struct received *received)
+{
+	answer(received, 0, 120);
+}
+
+static size_t count_distinct(uint16_t (*value)(const struct received *), size_t *ret_most)
+{
+	static size_t seen[65536];
+	size_t distinct = 0;
+
+	memset(seen, 0, sizeof(seen));
+	*ret_most = 0;
+	for (size_t i = 0; i < rig.received_count; i++) {
+		size_t times = ++seen[value(&rig.received[i])];
+
+		distinct += times == 1 ? 1 : 0;
+		if (times > *ret_most)
+			*ret_most = times;
+	}
+	return distinct;
+}
+
+static uint16_t id_of(const struct received *received)
+{
+	return received->id;
+}
+
+static uint16_t port_of(const struct received *received)
+{
+	return received->port;
+}
+
+/* 500 draws of 65,536 have 2 repetitions on average, of the kernel's 28,232 ports 4. */
+Test(dns_forward_load, ids_and_ports_of_queries_differ)
+{
+	size_t most;
+
+	rig.react = answer_briefly;
+	for (uint32_t i = 0; i < SAMPLE; i++) {
+		send_query(i);
+		run_until_called(i + 1, 1000);
+	}
+	cr_assert_eq(rig.received_count, SAMPLE);
+	cr_assert_geq(count_distinct(id_of, &most), SAMPLE - 25);
+	cr_assert_geq(count_distinct(port_of, &most), SAMPLE - 50);
+	/* Each bit of an ID is set in half of them: 250, give or take 9 deviations of 11. */
+	for (unsigned bit = 0; bit < 16; bit++) {
+		size_t set = 0;
+
+		for (size_t i = 0; i < SAMPLE; i++)
+			set += ((unsigned)rig.received[i].id >> bit) & 1U;
+		cr_assert(set > 150 && set < 350, "bit %u: %zu of %d", bit, set, SAMPLE);
+	}
+}
+
+Test(dns_forward_load, a_repetition_over_tcp_has_an_id_of_its_own)
+{
+	size_t same = 0;
+
+	for (uint32_t i = 0; i < 20; i++) {
+		send_query(i);
+		run_until_received(2 * i + 1, 1000);
+		answer(&rig.received[2 * i], FLAG_TC, 100);
+		run_until_received(2 * i + 2, 1000);
+		answer(&rig.received[2 * i + 1], 0, 100);
+		run_until_called(i + 1, 1000);
+		same += rig.received[2 * i].id == rig.received[2 * i + 1].id ? 1 : 0;
+	}
+	cr_assert_leq(same, 2);
+}
+
+Test(dns_forward_load, many_at_once_share_ports_in_small_groups)
+{
+	enum { COUNT = 1024 };
+	size_t most;
+
+	for (uint32_t i = 0; i < COUNT; i++)
+		send_query(i);
+	run_until_received(COUNT, 3000);
+	cr_assert_geq(count_distinct(port_of, &most), 16);
+	cr_assert_leq(most, 64);
+	/* Whoever sees one port does not know the next. */
+	for (size_t i = 1; i < COUNT; i++)
+		cr_assert_neq(rig.received[i].port, rig.received[i - 1].port);
+	for (size_t i = 0; i < COUNT; i++)
+		answer(&rig.received[i], 0, 100);
+	run_until_called(COUNT, 3000);
+	for (uint32_t i = 0; i < COUNT; i++)
+		expect_answer(i, 0, 100);
+	cr_assert_eq(rig.watched_count, 0);
+}
+
+Test(dns_forward_load, a_port_does_not_live_on_under_load)
+{
+	enum { COUNT = 4000 };
+	uint32_t sent = 0;
+	size_t most;
+
+	/* Two dozen are always on their way, so that few channels are ever idle. */
+	for (; sent < 24; sent++)
+		send_query(sent);
+	for (size_t next = 0; next < COUNT; next++) {
+		while (rig.received_count <= next)
+			step(100);
+		if (sent < COUNT)
+			send_query(sent++);
+		answer(&rig.received[next], 0, 100);
+	}
+	run_until_called(COUNT, 2000);
+	(void)count_distinct(port_of, &most);
+	cr_assert_leq(most, 64 + 2, "%zu queries of one port", most);
+}
+
+Test(dns_forward_load, has_a_cap_and_frees_what_is_on_its_way)
+{
+	for (uint32_t i = 0; i < RAIL_FORWARD_PENDING_MAXIMUM; i++)
+		send_query(i);
+	cr_assert_eq(rail_forwarder_pending(rig.forwarder), RAIL_FORWARD_PENDING_MAXIMUM);
+	cr_assert_eq(send_to(5000, &rig.servers[0].endpoint, 1, true), -EAGAIN);
+	cr_assert_leq(rig.watched_count, 32);
+	/* One answer makes room for one query. */
+	run_until_received(RAIL_FORWARD_PENDING_MAXIMUM, 1000);
+	answer(&rig.received[0], 0, 100);
+	run_until_called(1, 1000);
+	send_query(5000);
+	cr_assert_eq(send_to(5001, &rig.servers[0].endpoint, 1, true), -EAGAIN);
+
+	rail_forwarder_free(rig.forwarder);
+	rig.forwarder = NULL;
+	cr_assert_eq(rig.called, 1);
+	cr_assert_eq(rig.watched_count, 0);
+}
+
+Test(dns_forward_load, frees_what_is_on_its_way_over_tcp)
+{
+	for (uint32_t i = 0; i < 100; i++)
+		send_query(i);
+	run_until_received(100, 1000);
+	for (size_t i = 0; i < 100; i++)
+		answer(&rig.received[i], FLAG_TC, 100);
+	run_until_received(200, 1000);
+	rail_forwarder_free(rig.forwarder);
+	rig.forwarder = NULL;
+	cr_assert_eq(rig.called, 0);
+	cr_assert_eq(rig.watched_count, 0);
+}
+
+/* The first server, and one that differs: a set for each number. */
+static int send_to_set(uint32_t number)
+{
+	struct rail_endpoint upstreams[] = {rig.servers[0].endpoint, rig.servers[1].endpoint};
+
+	upstreams[1].port = (uint16_t)(10000 + number);
+	return send_to(number, upstreams, 2, true);
+}
+
+Test(dns_forward_load, a_set_that_is_idle_makes_way)
+{
+	rig.react = answer_briefly;
+	for (uint32_t i = 0; i < 200; i++) {
+		cr_assert_eq(send_to_set(i), 0);
+		run_until_called(i + 1, 1000);
+		expect_answer(i, 0, 120);
+	}
+	cr_assert_eq(rig.watched_count, 0);
+}
+
+Test(dns_forward_load, a_set_that_is_busy_stays)
+{
+	for (uint32_t i = 0; i < 64; i++)
+		cr_assert_eq(send_to_set(i), 0);
+	cr_assert_eq(send_to_set(64), -EAGAIN);
+	cr_assert_eq(send_to(100, &rig.servers[0].endpoint, 1, true), -EAGAIN);
+	/* One that is known already is not new. */
+	cr_assert_eq(send_to_set(63), 0);
+	run_until_received(65, 1000);
+	answer(&rig.received[3], 0, 100);
+	run_until_called(1, 1000);
+	cr_assert_eq(send_to_set(64), 0);
+	cr_assert_eq(send_to_set(65), -EAGAIN);
+	/* And everything else goes on. */
+	run_until_received(66, 1000);
+	for (size_t i = 0; i < 66; i++)
+		if (i != 3)
+			answer(&rig.received[i], 0, 100);
+	run_until_called(66, 1000);
+	cr_assert_eq(rail_forwarder_pending(rig.forwarder), 0);
+}
+
+/* 64 sets with 20 queries each would want 512 channels in turn. */
+Test(dns_forward_load, many_sets_share_the_channels)
+{
+	uint32_t sent = 0;
+
+	rig.react = answer_briefly;
+	for (uint32_t i = 0; i < 64 * 20; i++)
+		if (send_to_set(i % 64) == 0)
+			sent++;
+	cr_assert_leq(rig.watched_count, 512);
+	cr_assert_geq(sent, 1000);
+	run_until_called(sent, 3000);
+}
