@@ -16,7 +16,7 @@ PACKAGES_BUILD := gcc libc6-dev pkg-config libcjson-dev libmnl-dev liblmdb-dev l
 PACKAGES_DEMO := $(PACKAGES_BUILD) wireguard-go wireguard-tools iproute2 jq curl python3-minimal \
 	libpython3-stdlib procps util-linux
 PACKAGES_TEST := $(PACKAGES_DEMO) clang clang-tidy clang-format cppcheck libclang-rt-14-dev \
-	libcriterion-dev bats bind9-dnsutils socat strace containernetworking-plugins musl-tools
+	libcriterion-dev bats bind9-dnsutils socat strace containernetworking-plugins nftables musl-tools
 
 # ---- who builds -----------------------------------------------------------------------------------
 # Under sudo everything is built as the owner of the tree, so that a plain make works afterwards.

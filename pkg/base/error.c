@@ -5,8 +5,8 @@
 #include <stdio.h>
 #include <string.h>
 
-static int set(struct rail_error *error, int code, int errnum, const char *format,
-	       va_list arguments)
+__attribute__((format(printf, 4, 0))) static int set(struct rail_error *error, int code, int errnum,
+						     const char *format, va_list arguments)
 {
 	if (errnum <= 0)
 		errnum = EIO;

@@ -73,7 +73,7 @@ static void find_name(struct rail_zone *zone, const struct rail_name *name, stru
 
 static struct in6_addr address_of(const struct rail_reverse *reverse)
 {
-	struct in6_addr address;
+	struct in6_addr address = IN6ADDR_ANY_INIT;
 
 	for (size_t i = 0; i < sizeof(address.s6_addr); i++)
 		address.s6_addr[i] =

@@ -21,8 +21,7 @@ int rail_name_read(struct rail_reader *reader, struct rail_name *ret_name)
 	while (position < limit && wire[position] != 0) {
 		size_t length = wire[position];
 
-		/* A label needs its own bytes and one more: the next length or the root. */
-		if (length > RAIL_NAME_LABEL_SIZE || limit - position < length + 2) {
+		if (length > RAIL_NAME_LABEL_SIZE || length >= limit - position) {
 			position = limit;
 			break;
 		}

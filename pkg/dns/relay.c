@@ -95,7 +95,6 @@ static int keep_records(struct rail_reader *reader, const struct rail_dns_header
 		.end = reader->position,
 		.truncated = (header->flags & RAIL_DNS_FLAG_TC) != 0,
 	};
-	bool keeping = true;
 	bool opt_seen = false;
 
 	for (size_t section = 0; section < RAIL_DNS_SECTION_COUNT; section++) {
@@ -114,14 +113,11 @@ static int keep_records(struct rail_reader *reader, const struct rail_dns_header
 					return -EBADMSG;
 				opt_seen = true;
 				kept.extended_rcode = (uint8_t)(record.ttl >> 24);
-				keeping = false;
-			} else if (keeping && reader->position <= limit) {
+			} else if (!opt_seen && reader->position <= limit) {
 				kept.counts[section]++;
 				kept.end = reader->position;
-			} else {
-				keeping = false;
-				if (is_needed(&kept, section))
-					kept.truncated = true;
+			} else if (is_needed(&kept, section)) {
+				kept.truncated = true;
 			}
 		}
 	}

@@ -127,8 +127,7 @@ static void entry_free(struct rail_zone_entry *entry)
 	free(entry);
 }
 
-struct rail_zone_entry *rail_zone_find(struct rail_zone *zone, const uint8_t *wire,
-				       size_t size)
+struct rail_zone_entry *rail_zone_find(struct rail_zone *zone, const uint8_t *wire, size_t size)
 {
 	if (size == 0)
 		return &zone->root;

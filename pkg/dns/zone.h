@@ -53,8 +53,7 @@ struct rail_zone_entry;
 
 /* The entry of a name relative to the zone: lower-case labels in wire form, without the root's
  * zero; size 0 gives the root. NULL: unknown. */
-struct rail_zone_entry *rail_zone_find(struct rail_zone *zone, const uint8_t *wire,
-				       size_t size);
+struct rail_zone_entry *rail_zone_find(struct rail_zone *zone, const uint8_t *wire, size_t size);
 /* The entry of the replica's label at an address; NULL: unknown. */
 struct rail_zone_entry *rail_zone_find_address(const struct rail_zone *zone,
 					       const struct in6_addr *address);

@@ -6,13 +6,13 @@
 enum { NUMBER_RECORD_SIZE = 8 };
 
 /* A number of 32 bits; the given one where there is none. */
-static int get_number(struct rail_transaction *transaction, enum rail_table table,
+static int get_number(struct rail_transaction *transaction, enum rail_store_table table,
 		      struct rail_span key, uint32_t otherwise, uint32_t *ret_number,
 		      struct rail_error *error)
 {
 	struct rail_span value;
 	uint32_t number = otherwise;
-	int result = rail_table_get(transaction, table, key, &value, error);
+	int result = rail_store_get(transaction, table, key, &value, error);
 
 	if (result < 0)
 		return result;
@@ -26,14 +26,14 @@ static int get_number(struct rail_transaction *transaction, enum rail_table tabl
 	return 0;
 }
 
-static int put_number(struct rail_transaction *transaction, enum rail_table table,
+static int put_number(struct rail_transaction *transaction, enum rail_store_table table,
 		      struct rail_span key, uint32_t number, struct rail_error *error)
 {
 	uint8_t record[NUMBER_RECORD_SIZE];
 	struct rail_writer writer = rail_writer_init(record, sizeof(record));
 
 	rail_write_number(&writer, number);
-	return rail_table_put(transaction, table, key, rail_span_of_writer(&writer), error);
+	return rail_store_put(transaction, table, key, rail_span_of_writer(&writer), error);
 }
 
 int rail_node_number_get(struct rail_transaction *transaction, uint32_t *ret_node,

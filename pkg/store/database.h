@@ -7,7 +7,7 @@
  * pkg/store and its tests.
  */
 
-enum rail_table {
+enum rail_store_table {
 	/* Both stores: the format's version, the boot's ID, the node's number. */
 	RAIL_TABLE_META,
 
@@ -46,32 +46,32 @@ struct rail_span {
  */
 
 /* 1 where the key is there, 0 (and no error set) where not. */
-int rail_table_get(struct rail_transaction *transaction, enum rail_table table,
+int rail_store_get(struct rail_transaction *transaction, enum rail_store_table table,
 		   struct rail_span key, struct rail_span *ret_value, struct rail_error *error);
 /* Inserts or replaces. */
-int rail_table_put(struct rail_transaction *transaction, enum rail_table table,
+int rail_store_put(struct rail_transaction *transaction, enum rail_store_table table,
 		   struct rail_span key, struct rail_span value, struct rail_error *error);
 /* Succeeds where it is not there. */
-int rail_table_delete(struct rail_transaction *transaction, enum rail_table table,
+int rail_store_delete(struct rail_transaction *transaction, enum rail_store_table table,
 		      struct rail_span key, struct rail_error *error);
 /* Deletes all whose key begins so. */
-int rail_table_delete_prefix(struct rail_transaction *transaction, enum rail_table table,
+int rail_store_delete_prefix(struct rail_transaction *transaction, enum rail_store_table table,
 			     struct rail_span prefix, struct rail_error *error);
 /*
  * Calls each for all whose key begins so (an empty prefix: all), in the order of keys, until it
  * returns other than 0, which is then returned. each sets the error where it fails, and must not
  * change the store.
  */
-typedef int (*rail_table_visitor)(void *context, struct rail_span key, struct rail_span value,
+typedef int (*rail_store_visitor)(void *context, struct rail_span key, struct rail_span value,
 				  struct rail_error *error);
-int rail_table_each(struct rail_transaction *transaction, enum rail_table table,
-		    struct rail_span prefix, rail_table_visitor each, void *context,
+int rail_store_each(struct rail_transaction *transaction, enum rail_store_table table,
+		    struct rail_span prefix, rail_store_visitor each, void *context,
 		    struct rail_error *error);
 /* Whether there is one whose key begins so: 1 or 0. */
-int rail_table_any(struct rail_transaction *transaction, enum rail_table table,
+int rail_store_any(struct rail_transaction *transaction, enum rail_store_table table,
 		   struct rail_span prefix, struct rail_error *error);
 /* How many records a table has. */
-int rail_table_count(struct rail_transaction *transaction, enum rail_table table,
+int rail_store_count(struct rail_transaction *transaction, enum rail_store_table table,
 		     uint64_t *ret_count, struct rail_error *error);
 
 /* The directory of the store that the transaction is in, for messages. */

@@ -40,13 +40,13 @@ struct rail_store_facts {
 	unsigned int flags;
 };
 
-struct rail_table_facts {
+struct rail_store_table_facts {
 	const char *name;
 	bool of[RAIL_STORE_COUNT]; /* by enum rail_store_kind */
 };
 
 extern const struct rail_store_facts rail_store_facts[RAIL_STORE_COUNT];
-extern const struct rail_table_facts rail_table_facts[RAIL_TABLE_COUNT];
+extern const struct rail_store_table_facts rail_store_table_facts[RAIL_TABLE_COUNT];
 
 /* status: an errno value, or one of LMDB's own, which are negative. action: what was tried. */
 int rail_database_fail(const struct rail_database *database, int status, const char *action,

@@ -107,10 +107,10 @@ int rail_check_uninhabited(struct rail_transaction *live, const struct rail_pref
 	struct rail_span span = service != NULL ? rail_number_key(prefix, *service, &key)
 						: rail_span_of_prefix(prefix);
 	/* Attachments are asked too: one that has just begun has no lease yet. */
-	int result = rail_table_any(live, RAIL_TABLE_LEASES, span, error);
+	int result = rail_store_any(live, RAIL_TABLE_LEASES, span, error);
 
 	if (result == 0)
-		result = rail_table_any(live, RAIL_TABLE_MEMBERS, span, error);
+		result = rail_store_any(live, RAIL_TABLE_MEMBERS, span, error);
 	if (result == 0)
 		result = rail_attachment_each(live, NULL, is_inhabitant, &search, error);
 	if (result > 0)

@@ -31,7 +31,7 @@ int rail_attachment_get(struct rail_transaction *transaction, const struct rail_
 	if (writer.failed)
 		return rail_record_unwritable("an attachment's key", error);
 
-	int result = rail_table_get(transaction, RAIL_TABLE_ATTACHMENTS,
+	int result = rail_store_get(transaction, RAIL_TABLE_ATTACHMENTS,
 				    rail_span_of_writer(&writer), &value, error);
 	if (result < 0)
 		return result;
@@ -59,7 +59,7 @@ int rail_attachment_put(struct rail_transaction *transaction,
 	rail_write_attachment(&value, attachment);
 	if (key.failed || value.failed)
 		return rail_record_unwritable("an attachment", error);
-	return rail_table_put(transaction, RAIL_TABLE_ATTACHMENTS, rail_span_of_writer(&key),
+	return rail_store_put(transaction, RAIL_TABLE_ATTACHMENTS, rail_span_of_writer(&key),
 			      rail_span_of_writer(&value), error);
 }
 
@@ -72,7 +72,7 @@ int rail_attachment_delete(struct rail_transaction *transaction,
 	rail_write_attachment_key(&writer, key);
 	if (writer.failed)
 		return rail_record_unwritable("an attachment's key", error);
-	return rail_table_delete(transaction, RAIL_TABLE_ATTACHMENTS, rail_span_of_writer(&writer),
+	return rail_store_delete(transaction, RAIL_TABLE_ATTACHMENTS, rail_span_of_writer(&writer),
 				 error);
 }
 
@@ -109,7 +109,7 @@ int rail_attachment_each(struct rail_transaction *transaction, const char *netwo
 	/* No attachment has a network with so long a name. */
 	if (writer.failed)
 		return 0;
-	return rail_table_each(transaction, RAIL_TABLE_ATTACHMENTS, rail_span_of_writer(&writer),
+	return rail_store_each(transaction, RAIL_TABLE_ATTACHMENTS, rail_span_of_writer(&writer),
 			       visit_attachment, &visit, error);
 }
 
@@ -119,7 +119,7 @@ static int get_range(struct rail_transaction *transaction, struct rail_span key,
 {
 	struct rail_counter_range range = {.next = 0, .end = 0};
 	struct rail_span value;
-	int result = rail_table_get(transaction, RAIL_TABLE_RANGES, key, &value, error);
+	int result = rail_store_get(transaction, RAIL_TABLE_RANGES, key, &value, error);
 
 	if (result < 0)
 		return result;
@@ -140,7 +140,7 @@ static int put_range(struct rail_transaction *transaction, struct rail_span key,
 	struct rail_writer writer = rail_writer_init(record, sizeof(record));
 
 	rail_write_range(&writer, range);
-	return rail_table_put(transaction, RAIL_TABLE_RANGES, key, rail_span_of_writer(&writer),
+	return rail_store_put(transaction, RAIL_TABLE_RANGES, key, rail_span_of_writer(&writer),
 			      error);
 }
 
@@ -167,7 +167,7 @@ static int get_lease(struct rail_transaction *transaction, const struct in6_addr
 {
 	struct rail_attachment_key key;
 	struct rail_span value;
-	int result = rail_table_get(transaction, RAIL_TABLE_LEASES, rail_span_of_address(address),
+	int result = rail_store_get(transaction, RAIL_TABLE_LEASES, rail_span_of_address(address),
 				    &value, error);
 
 	if (result <= 0)
@@ -189,7 +189,7 @@ static int put_lease(struct rail_transaction *transaction, const struct in6_addr
 	rail_write_lease(&writer, key);
 	if (writer.failed)
 		return rail_record_unwritable("an attachment's key", error);
-	return rail_table_put(transaction, RAIL_TABLE_LEASES, rail_span_of_address(address),
+	return rail_store_put(transaction, RAIL_TABLE_LEASES, rail_span_of_address(address),
 			      rail_span_of_writer(&writer), error);
 }
 
@@ -260,7 +260,7 @@ int rail_lease_release(struct rail_transaction *transaction, const struct in6_ad
 
 	if (result <= 0 || !rail_attachment_key_equal(&holder, key))
 		return result < 0 ? result : 0;
-	return rail_table_delete(transaction, RAIL_TABLE_LEASES, rail_span_of_address(address),
+	return rail_store_delete(transaction, RAIL_TABLE_LEASES, rail_span_of_address(address),
 				 error);
 }
 
@@ -283,7 +283,7 @@ int rail_member_get(struct rail_transaction *transaction, const struct in6_addr 
 {
 	struct rail_member member = {.address = *address};
 	struct rail_span value;
-	int result = rail_table_get(transaction, RAIL_TABLE_MEMBERS, rail_span_of_address(address),
+	int result = rail_store_get(transaction, RAIL_TABLE_MEMBERS, rail_span_of_address(address),
 				    &value, error);
 
 	if (result < 0)
@@ -311,7 +311,7 @@ int rail_member_put(struct rail_transaction *transaction, const struct rail_memb
 	rail_write_member(&writer, member);
 	if (writer.failed)
 		return rail_record_unwritable("a member", error);
-	return rail_table_put(transaction, RAIL_TABLE_MEMBERS,
+	return rail_store_put(transaction, RAIL_TABLE_MEMBERS,
 			      rail_span_of_address(&member->address), rail_span_of_writer(&writer),
 			      error);
 }
@@ -319,7 +319,7 @@ int rail_member_put(struct rail_transaction *transaction, const struct rail_memb
 int rail_member_delete(struct rail_transaction *transaction, const struct in6_addr *address,
 		       struct rail_error *error)
 {
-	return rail_table_delete(transaction, RAIL_TABLE_MEMBERS, rail_span_of_address(address),
+	return rail_store_delete(transaction, RAIL_TABLE_MEMBERS, rail_span_of_address(address),
 				 error);
 }
 
@@ -365,7 +365,7 @@ int rail_member_list(struct rail_transaction *transaction, const struct rail_pre
 		span = (struct rail_span){prefix->bytes, sizeof(prefix->bytes)};
 
 	int result =
-		rail_table_each(transaction, RAIL_TABLE_MEMBERS, span, list_member, &list, error);
+		rail_store_each(transaction, RAIL_TABLE_MEMBERS, span, list_member, &list, error);
 	RAIL_FREE struct rail_member *members = list.members;
 	if (result < 0)
 		return result;

@@ -22,7 +22,7 @@ static int find_environment(struct rail_transaction *transaction, const char *na
 	int result = rail_environment_name_check("the environment's name", name, error);
 
 	if (result == 0)
-		result = rail_table_get(transaction, RAIL_TABLE_ENVIRONMENTS,
+		result = rail_store_get(transaction, RAIL_TABLE_ENVIRONMENTS,
 					rail_span_of_text(name), &value, error);
 	if (result <= 0)
 		return result;
@@ -43,7 +43,7 @@ static int put_environment(struct rail_transaction *transaction,
 	struct rail_writer writer = rail_writer_init(record, sizeof(record));
 
 	rail_write_environment(&writer, environment);
-	return rail_table_put(transaction, RAIL_TABLE_ENVIRONMENTS,
+	return rail_store_put(transaction, RAIL_TABLE_ENVIRONMENTS,
 			      rail_span_of_text(environment->name), rail_span_of_writer(&writer),
 			      error);
 }
@@ -67,7 +67,7 @@ int rail_environment_by_prefix(struct rail_transaction *transaction,
 {
 	char name[RAIL_ENVIRONMENT_NAME_SIZE];
 	struct rail_span value;
-	int result = rail_table_get(transaction, RAIL_TABLE_PREFIXES, rail_span_of_prefix(prefix),
+	int result = rail_store_get(transaction, RAIL_TABLE_PREFIXES, rail_span_of_prefix(prefix),
 				    &value, error);
 
 	if (result < 0)
@@ -101,7 +101,7 @@ static int try_prefix(struct rail_transaction *transaction, const struct rail_po
 	if (!rail_prefix_make(pool, bytes, ret_prefix))
 		return 0;
 
-	int result = rail_table_get(transaction, RAIL_TABLE_PREFIXES,
+	int result = rail_store_get(transaction, RAIL_TABLE_PREFIXES,
 				    rail_span_of_prefix(ret_prefix), &value, error);
 	return result < 0 ? result : result == 0;
 }
@@ -114,7 +114,7 @@ static int choose_prefix(struct rail_transaction *transaction, const struct rail
 	uint64_t pool_size = (uint64_t)1 << (PREFIX_BITS - pool->length);
 	uint64_t bits = 0;
 	uint64_t taken;
-	int result = rail_table_count(transaction, RAIL_TABLE_PREFIXES, &taken, error);
+	int result = rail_store_count(transaction, RAIL_TABLE_PREFIXES, &taken, error);
 
 	for (int i = 0; result == 0 && i < RANDOM_TRIES; i++) {
 		result = rail_random(&bits, sizeof(bits), error);
@@ -157,7 +157,7 @@ int rail_environment_ensure(struct rail_transaction *transaction, const char *na
 
 	result = put_environment(transaction, &environment, error);
 	if (result == 0)
-		result = rail_table_put(transaction, RAIL_TABLE_PREFIXES,
+		result = rail_store_put(transaction, RAIL_TABLE_PREFIXES,
 					rail_span_of_prefix(&environment.prefix),
 					rail_span_of_text(name), error);
 	if (result < 0)
@@ -181,8 +181,8 @@ int rail_environment_set_enabled(struct rail_transaction *transaction, const cha
 int rail_environment_remove(struct rail_transaction *transaction, struct rail_transaction *live,
 			    const char *name, struct rail_error *error)
 {
-	static const enum rail_table by_prefix[] = {RAIL_TABLE_SERVICES, RAIL_TABLE_NUMBERS,
-						    RAIL_TABLE_COUNTERS, RAIL_TABLE_PREFIXES};
+	static const enum rail_store_table by_prefix[] = {RAIL_TABLE_SERVICES, RAIL_TABLE_NUMBERS,
+							  RAIL_TABLE_COUNTERS, RAIL_TABLE_PREFIXES};
 	struct rail_environment environment;
 	int result = rail_environment_get(transaction, name, &environment, error);
 
@@ -190,10 +190,10 @@ int rail_environment_remove(struct rail_transaction *transaction, struct rail_tr
 		result = rail_check_uninhabited(live, &environment.prefix, NULL, "environment",
 						name, error);
 	for (size_t i = 0; result == 0 && i < sizeof(by_prefix) / sizeof(by_prefix[0]); i++)
-		result = rail_table_delete_prefix(transaction, by_prefix[i],
+		result = rail_store_delete_prefix(transaction, by_prefix[i],
 						  rail_span_of_prefix(&environment.prefix), error);
 	if (result == 0)
-		result = rail_table_delete(transaction, RAIL_TABLE_ENVIRONMENTS,
+		result = rail_store_delete(transaction, RAIL_TABLE_ENVIRONMENTS,
 					   rail_span_of_text(name), error);
 	return result;
 }
@@ -223,6 +223,6 @@ int rail_environment_each(struct rail_transaction *transaction,
 {
 	struct environment_visit visit = {transaction, each, context};
 
-	return rail_table_each(transaction, RAIL_TABLE_ENVIRONMENTS,
+	return rail_store_each(transaction, RAIL_TABLE_ENVIRONMENTS,
 			       (struct rail_span){.bytes = NULL}, visit_environment, &visit, error);
 }

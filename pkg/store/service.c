@@ -29,7 +29,7 @@ static int find_service(struct rail_transaction *transaction, const struct rail_
 	if (!rail_text_of_span(rail_span_of_text(label), service.label, sizeof(service.label)))
 		return 0;
 
-	int result = rail_table_get(transaction, RAIL_TABLE_SERVICES,
+	int result = rail_store_get(transaction, RAIL_TABLE_SERVICES,
 				    rail_service_key(prefix, label, &key), &value, error);
 	if (result <= 0)
 		return result;
@@ -58,7 +58,7 @@ int rail_service_by_number(struct rail_transaction *transaction, const struct ra
 	char label[RAIL_LABEL_SIZE];
 	struct rail_span value;
 	struct rail_subnet_key key;
-	int result = rail_table_get(transaction, RAIL_TABLE_NUMBERS,
+	int result = rail_store_get(transaction, RAIL_TABLE_NUMBERS,
 				    rail_number_key(prefix, number, &key), &value, error);
 
 	if (result < 0)
@@ -86,11 +86,11 @@ static int put_service(struct rail_transaction *transaction, const struct rail_s
 	if (writer.failed)
 		return rail_record_unwritable("a service", error);
 
-	int result = rail_table_put(transaction, RAIL_TABLE_SERVICES,
+	int result = rail_store_put(transaction, RAIL_TABLE_SERVICES,
 				    rail_service_key(&service->prefix, service->label, &key),
 				    rail_span_of_writer(&writer), error);
 	if (result == 0)
-		result = rail_table_put(transaction, RAIL_TABLE_NUMBERS,
+		result = rail_store_put(transaction, RAIL_TABLE_NUMBERS,
 					rail_number_key(&service->prefix, service->number, &key),
 					rail_span_of_text(service->label), error);
 	return result;
@@ -104,7 +104,7 @@ static int choose_number(struct rail_transaction *transaction, const struct rail
 	struct rail_subnet_key key;
 
 	for (int i = 0; i < NUMBERS_MAXIMUM; i++) {
-		int result = rail_table_get(transaction, RAIL_TABLE_NUMBERS,
+		int result = rail_store_get(transaction, RAIL_TABLE_NUMBERS,
 					    rail_number_key(prefix, number, &key), &value, error);
 
 		if (result < 0)
@@ -195,7 +195,7 @@ int rail_service_rename(struct rail_transaction *transaction, const struct rail_
 					      "has one of that name",
 					      label, new_label);
 		if (result == 0)
-			result = rail_table_delete(transaction, RAIL_TABLE_SERVICES,
+			result = rail_store_delete(transaction, RAIL_TABLE_SERVICES,
 						   rail_service_key(prefix, label, &key), error);
 	}
 	return result < 0 ? result : put_service(transaction, &service, error);
@@ -213,10 +213,10 @@ int rail_service_remove(struct rail_transaction *transaction, struct rail_transa
 		result = rail_check_uninhabited(live, prefix, &service.number, "service", label,
 						error);
 	if (result == 0)
-		result = rail_table_delete(transaction, RAIL_TABLE_SERVICES,
+		result = rail_store_delete(transaction, RAIL_TABLE_SERVICES,
 					   rail_service_key(prefix, label, &key), error);
 	if (result == 0)
-		result = rail_table_delete(transaction, RAIL_TABLE_NUMBERS,
+		result = rail_store_delete(transaction, RAIL_TABLE_NUMBERS,
 					   rail_number_key(prefix, service.number, &key), error);
 	return result;
 }
@@ -249,6 +249,6 @@ int rail_service_each(struct rail_transaction *transaction, const struct rail_pr
 {
 	struct service_visit visit = {transaction, prefix, each, context};
 
-	return rail_table_each(transaction, RAIL_TABLE_SERVICES, rail_span_of_prefix(prefix),
+	return rail_store_each(transaction, RAIL_TABLE_SERVICES, rail_span_of_prefix(prefix),
 			       visit_service, &visit, error);
 }

@@ -90,8 +90,8 @@ static int open_tables(struct rail_database *database, MDB_txn *handle, unsigned
 	int status = 0;
 
 	for (size_t i = 0; status == 0 && i < RAIL_TABLE_COUNT; i++) {
-		if (rail_table_facts[i].of[database->kind])
-			status = mdb_dbi_open(handle, rail_table_facts[i].name, flags,
+		if (rail_store_table_facts[i].of[database->kind])
+			status = mdb_dbi_open(handle, rail_store_table_facts[i].name, flags,
 					      &database->tables[i]);
 	}
 	return status;
@@ -164,7 +164,7 @@ static int set_up(struct rail_database *database, MDB_txn *handle, const char *b
 {
 	uint8_t format[4];
 	struct rail_writer writer = rail_writer_init(format, sizeof(format));
-	int status = mdb_dbi_open(handle, rail_table_facts[RAIL_TABLE_META].name, MDB_CREATE,
+	int status = mdb_dbi_open(handle, rail_store_table_facts[RAIL_TABLE_META].name, MDB_CREATE,
 				  &database->tables[RAIL_TABLE_META]);
 
 	if (status != 0)
@@ -188,7 +188,7 @@ static int set_up(struct rail_database *database, MDB_txn *handle, const char *b
 	if (result != 0)
 		return result < 0 ? result : 0;
 	for (size_t i = 0; status == 0 && i < RAIL_TABLE_COUNT; i++) {
-		if (i != RAIL_TABLE_META && rail_table_facts[i].of[database->kind])
+		if (i != RAIL_TABLE_META && rail_store_table_facts[i].of[database->kind])
 			status = mdb_drop(handle, database->tables[i], 0);
 	}
 	if (status == 0)
@@ -202,7 +202,7 @@ static int set_up(struct rail_database *database, MDB_txn *handle, const char *b
 static int look_in(struct rail_database *database, MDB_txn *handle, const char *boot_id,
 		   struct rail_error *error)
 {
-	int status = mdb_dbi_open(handle, rail_table_facts[RAIL_TABLE_META].name, 0,
+	int status = mdb_dbi_open(handle, rail_store_table_facts[RAIL_TABLE_META].name, 0,
 				  &database->tables[RAIL_TABLE_META]);
 	int result = 0;
 
@@ -275,7 +275,7 @@ static int database_open(struct rail_database *database, enum rail_store_kind ki
 	if (status == 0 && fcntl(descriptor, F_SETFD, FD_CLOEXEC) < 0)
 		status = errno;
 	if (status == 0)
-		status = mdb_reader_check(database->environment, &dead);
+		;
 	if (status != 0)
 		return rail_database_fail(database, status, "open", error);
 	return open_content(database, boot_id, error);

@@ -4,7 +4,7 @@
 #include "pkg/base/cleanup.h"
 #include "pkg/store/engine.h"
 
-const struct rail_table_facts rail_table_facts[RAIL_TABLE_COUNT] = {
+const struct rail_store_table_facts rail_store_table_facts[RAIL_TABLE_COUNT] = {
 	[RAIL_TABLE_META] = {"meta", {[RAIL_REGISTRY] = true, [RAIL_LIVE] = true}},
 	[RAIL_TABLE_ENVIRONMENTS] = {"environments", {[RAIL_REGISTRY] = true}},
 	[RAIL_TABLE_PREFIXES] = {"prefixes", {[RAIL_REGISTRY] = true}},
@@ -17,10 +17,10 @@ const struct rail_table_facts rail_table_facts[RAIL_TABLE_COUNT] = {
 	[RAIL_TABLE_MEMBERS] = {"members", {[RAIL_LIVE] = true}},
 };
 
-static int check_use(const struct rail_transaction *transaction, enum rail_table table,
+static int check_use(const struct rail_transaction *transaction, enum rail_store_table table,
 		     enum rail_access access, struct rail_error *error)
 {
-	if (!rail_table_facts[table].of[transaction->database->kind])
+	if (!rail_store_table_facts[table].of[transaction->database->kind])
 		return rail_store_misuse(EINVAL, "a record of the other store", error);
 	if (access == RAIL_WRITE && transaction->access != RAIL_WRITE)
 		return rail_store_misuse(EACCES, "a change in a transaction that only reads",
@@ -46,7 +46,7 @@ struct rail_span rail_span_of(const MDB_val *value)
 	return (struct rail_span){.bytes = value->mv_data, .size = value->mv_size};
 }
 
-int rail_table_get(struct rail_transaction *transaction, enum rail_table table,
+int rail_store_get(struct rail_transaction *transaction, enum rail_store_table table,
 		   struct rail_span key, struct rail_span *ret_value, struct rail_error *error)
 {
 	int result = check_use(transaction, table, RAIL_READ, error);
@@ -68,7 +68,7 @@ int rail_table_get(struct rail_transaction *transaction, enum rail_table table,
 	return 1;
 }
 
-int rail_table_put(struct rail_transaction *transaction, enum rail_table table,
+int rail_store_put(struct rail_transaction *transaction, enum rail_store_table table,
 		   struct rail_span key, struct rail_span value, struct rail_error *error)
 {
 	int result = check_use(transaction, table, RAIL_WRITE, error);
@@ -87,7 +87,7 @@ int rail_table_put(struct rail_transaction *transaction, enum rail_table table,
 		       : rail_database_fail(transaction->database, status, "write a record", error);
 }
 
-int rail_table_delete(struct rail_transaction *transaction, enum rail_table table,
+int rail_store_delete(struct rail_transaction *transaction, enum rail_store_table table,
 		      struct rail_span key, struct rail_error *error)
 {
 	int result = check_use(transaction, table, RAIL_WRITE, error);
@@ -127,7 +127,7 @@ static int seek(MDB_cursor *cursor, struct rail_span prefix, MDB_val *key, MDB_v
 	return status == 0 && !begins_with(key, prefix) ? MDB_NOTFOUND : status;
 }
 
-int rail_table_delete_prefix(struct rail_transaction *transaction, enum rail_table table,
+int rail_store_delete_prefix(struct rail_transaction *transaction, enum rail_store_table table,
 			     struct rail_span prefix, struct rail_error *error)
 {
 	struct rail_database *database = transaction->database;
@@ -151,8 +151,8 @@ int rail_table_delete_prefix(struct rail_transaction *transaction, enum rail_tab
 		       : rail_database_fail(database, status, "delete records", error);
 }
 
-int rail_table_each(struct rail_transaction *transaction, enum rail_table table,
-		    struct rail_span prefix, rail_table_visitor each, void *context,
+int rail_store_each(struct rail_transaction *transaction, enum rail_store_table table,
+		    struct rail_span prefix, rail_store_visitor each, void *context,
 		    struct rail_error *error)
 {
 	struct rail_database *database = transaction->database;
@@ -190,13 +190,13 @@ static int stop_at_first(void *context, struct rail_span key, struct rail_span v
 	return 1;
 }
 
-int rail_table_any(struct rail_transaction *transaction, enum rail_table table,
+int rail_store_any(struct rail_transaction *transaction, enum rail_store_table table,
 		   struct rail_span prefix, struct rail_error *error)
 {
-	return rail_table_each(transaction, table, prefix, stop_at_first, NULL, error);
+	return rail_store_each(transaction, table, prefix, stop_at_first, NULL, error);
 }
 
-int rail_table_count(struct rail_transaction *transaction, enum rail_table table,
+int rail_store_count(struct rail_transaction *transaction, enum rail_store_table table,
 		     uint64_t *ret_count, struct rail_error *error)
 {
 	int result = check_use(transaction, table, RAIL_READ, error);

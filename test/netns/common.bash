@@ -52,3 +52,11 @@ leftovers() {
 	ls /var/run/wireguard 2>/dev/null || true
 	ip -o link | grep -E 'rwg|railway' || true
 }
+
+# refute COMMAND...: fails where the command succeeds (a bare ! fails no test).
+refute() {
+	if "$@"; then
+		echo "should have failed: $*"
+		return 1
+	fi
+}

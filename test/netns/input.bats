@@ -156,6 +156,7 @@ nothing_left() {
 	mount -t tmpfs -o ro tmpfs "$NODE/read-only"
 	plugin railway-ipam ADD "$(config railway-ipam "$GOOD,\"stateDirectory\":\"$NODE/read-only\"")"
 	expect_error 5 'read-only'
+	umount "$NODE/read-only"
 	mkdir -m 0777 "$NODE/open"
 	plugin railway-ipam ADD "$(config railway-ipam "$GOOD,\"stateDirectory\":\"$NODE/open\"")"
 	expect_error 5 'open'

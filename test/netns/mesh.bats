@@ -70,7 +70,7 @@ receive() {
 	kill $server
 	[ "$(ip -n pod -j link show eth0 | jq '.[0].mtu')" = 1420 ]
 	ip -n pod link show lo | grep -q 'LOOPBACK,UP'
-	! ip -n pod -6 addr show dev eth0 | grep -qE 'tentative|fe80'
+	refute grep -qE 'tentative|fe80' <(ip -n pod -6 addr show dev eth0)
 }
 
 @test "another interface of that name is refused and left alone, and nothing stays" {
@@ -126,10 +126,18 @@ neighbours() { # pod with eth0 (10.1.0.1, fd99::1) and neighbour beside it on on
 	peer=$(pod_address other)
 	# The neighbour, the pod's default router, counts what comes for the /48.
 	ip netns exec neighbour nft -f - <<-EOF
-		table ip6 count { chain in { type filter hook prerouting priority 0;
-			ip6 daddr fd00::/8 ip6 daddr != fd99::/64 counter name leaked; }
-			counter leaked {} ; counter all {} ;
-			chain all { type filter hook prerouting priority 1; udp dport 9 counter name all; } }
+		table ip6 count {
+			counter leaked {}
+			counter seen {}
+			chain leaks {
+				type filter hook prerouting priority 0
+				ip6 daddr fd00::/8 ip6 daddr != fd99::/64 counter name leaked
+			}
+			chain datagrams {
+				type filter hook prerouting priority 1
+				udp dport 9 counter name seen
+			}
+		}
 	EOF
 	attempt() {
 		run bash -c "echo x | ip netns exec pod timeout 2 socat -u - 'UDP6-SENDTO:[$peer]:9' 2>&1"
@@ -145,7 +153,7 @@ neighbours() { # pod with eth0 (10.1.0.1, fd99::1) and neighbour beside it on on
 	[[ $output == *"ermission denied"* || $output == *"unreachable"* ]]
 	# What may leave does leave: the counter counts.
 	echo x | ip netns exec pod socat -u - 'UDP6-SENDTO:[fd99::2]:9'
-	until ip netns exec neighbour nft -j list counter ip6 count all | jq -e '.nftables[] | select(.counter) | .counter.packets == 1'; do :; done
+	until ip netns exec neighbour nft -j list counter ip6 count seen | jq -e '.nftables[] | select(.counter) | .counter.packets == 1'; do :; done
 	[ "$(ip netns exec neighbour nft -j list counter ip6 count leaked | jq '.nftables[] | select(.counter) | .counter.packets')" = 0 ]
 }
 
@@ -160,7 +168,7 @@ neighbours() { # pod with eth0 (10.1.0.1, fd99::1) and neighbour beside it on on
 	mesh_add two api
 	CNI_CONTAINERID=two CNI_NETNS= plugin railway-mesh DEL "$(config railway-mesh '"ipam":{"type":"railway-ipam"}')"
 	[ "$status" = 0 ]
-	! ip -n two link show eth0
+	refute ip -n two link show eth0
 	mesh_add three api
 	ip netns del three
 	mesh DEL three
@@ -272,11 +280,13 @@ neighbours() { # pod with eth0 (10.1.0.1, fd99::1) and neighbour beside it on on
 	private=$(wg show "$(cat "$NODE/device.one")" private-key)
 	pid=$(pgrep -x wireguard-go)
 	hex=$(base64 -d <<<"$private" | od -An -tx1 | tr -d ' \n')
-	raw=$NODE/raw
-	base64 -d <<<"$private" >"$raw"
-	for file in /run/railway/* /var/lib/railway/* "/proc/$pid/cmdline" "/proc/$pid/environ"; do
-		[ -f "$file" ] || continue
-		! grep -qaF -e "$private" -e "$hex" "$file"
-		! python3 -c 'import sys; sys.exit(open(sys.argv[1], "rb").read() not in open(sys.argv[2], "rb").read())' "$raw" "$file"
-	done
+	holds() { # KEY FILE: its 32 bytes as they are
+		python3 -c 'import base64, sys; sys.exit(base64.b64decode(sys.argv[1]) not in open(sys.argv[2], "rb").read())' "$@"
+	}
+	# The search finds what is there: the public key.
+	holds "$(wg show "$(cat "$NODE/device.one")" public-key)" /run/railway/live/data.mdb
+	while read -r file; do
+		refute grep -qaF -e "$private" -e "$hex" "$file"
+		refute holds "$private" "$file"
+	done < <(find /run/railway /var/lib/railway -type f; echo "/proc/$pid/cmdline"; echo "/proc/$pid/environ")
 }

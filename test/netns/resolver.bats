@@ -47,7 +47,7 @@ eventually() { # COMMAND...: until it holds, at most 20 s
 	ip netns exec web $DIG A api.railway.internal | grep -qE 'railway.internal.*SOA'
 	[ "$(rcode web AAAA nosuch.railway.internal)" = NXDOMAIN ]
 	ip netns exec web $DIG AAAA nosuch.railway.internal | grep -qE 'railway.internal.*SOA'
-	ip netns exec web $DIG +noedns AAAA api.railway.internal | grep -q 'EDNS' && false
+	refute grep -q EDNS <(ip netns exec web $DIG +noedns AAAA api.railway.internal)
 	ip netns exec web $DIG +edns AAAA api.railway.internal | grep -q 'EDNS: version: 0.*udp: 1232'
 	[ "$(query web SOA railway.internal | wc -l)" = 1 ]
 	# The last replica goes: the service is still known.
@@ -150,9 +150,9 @@ eventually() { # COMMAND...: until it holds, at most 20 s
 	done
 	[ "$(status NoNewPrivs)" = 1 ]
 	[ "$(status Seccomp)" = 2 ]
-	! grep -q 'data.mdb\|lock.mdb' "/proc/$worker/maps"
-	! ls -l "/proc/$worker/fd" | grep -E '\.mdb|railway/'
-	! getent passwd "$(status Uid)"
+	refute grep -q 'data.mdb\|lock.mdb' "/proc/$worker/maps"
+	refute grep -E '\.mdb|railway/' <(ls -l "/proc/$worker/fd")
+	refute getent passwd "$(status Uid)"
 	# The supervisor has only what entering a netns needs.
 	supervisor=$(awk '$1 == "CapEff:" {print $2}' "/proc/$RESOLVER/status")
 	[ "$supervisor" != "$(awk '$1 == "CapEff:" {print $2}' /proc/self/status)" ]

@@ -2,6 +2,7 @@
 #include <fcntl.h>
 #include <seccomp.h>
 #include <stddef.h>
+#include <stdint.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
 
@@ -96,36 +97,22 @@ static const char *const allowed[] = {
 };
 
 static const char *const fatal[] = {
-	"execve",
-	"execveat",
-	"fork",
-	"vfork",
-	"setns",
-	"unshare",
-	"mount",
-	"umount2",
-	"pivot_root",
-	"chroot",
-	"bpf",
-	"perf_event_open",
-	"userfaultfd",
-	"io_uring_setup",
-	"init_module",
-	"finit_module",
-	"kexec_load",
-	"keyctl",
-	"add_key",
-	"open_by_handle_at",
-	"pidfd_getfd",
-	"process_vm_writev",
-	"setuid",
-	"setresuid",
+	"execve",      "execveat",
+	"fork",	       "vfork",
+	"setns",       "unshare",
+	"mount",       "umount2",
+	"pivot_root",  "chroot",
+	"bpf",	       "perf_event_open",
+	"userfaultfd", "io_uring_setup",
+	"init_module", "finit_module",
+	"kexec_load",  "keyctl",
+	"add_key",     "open_by_handle_at",
+	"pidfd_getfd", "process_vm_writev",
+	"setuid",      "setresuid",
 	"capset",
 #if !RAIL_WITH_SANITIZER
-	"clone",
-	"clone3",
-	"ptrace",
-	"process_vm_readv",
+	"clone",       "clone3",
+	"ptrace",      "process_vm_readv",
 #endif
 };
 
@@ -147,18 +134,28 @@ static int add_names(scmp_filter_ctx filter, uint32_t action, const char *const 
 	return 0;
 }
 
+/* That an argument has this value in the bits of the mask. The kernel takes 32 bits of these
+ * arguments; the upper half of the register may hold anything. */
+static struct scmp_arg_cmp argument(unsigned int index, uint32_t mask, uint32_t value)
+{
+	return (struct scmp_arg_cmp){
+		.arg = index, .op = SCMP_CMP_MASKED_EQ, .datum_a = mask, .datum_b = value};
+}
+
 static int add_sockets(scmp_filter_ctx filter)
 {
-	static const int families[] = {AF_INET, AF_INET6};
-	static const int types[] = {SOCK_DGRAM, SOCK_STREAM};
+	static const uint32_t families[] = {AF_INET, AF_INET6};
+	static const uint32_t types[] = {SOCK_DGRAM, SOCK_STREAM};
 	const uint32_t type_mask = ~(uint32_t)(SOCK_NONBLOCK | SOCK_CLOEXEC);
 
 	for (size_t family = 0; family < 2; family++)
 		for (size_t type = 0; type < 2; type++) {
-			int result = seccomp_rule_add(
-				filter, SCMP_ACT_ALLOW, SCMP_SYS(socket), 2,
-				SCMP_A0_32(SCMP_CMP_EQ, (uint32_t)families[family]),
-				SCMP_A1_32(SCMP_CMP_MASKED_EQ, type_mask, (uint32_t)types[type]));
+			const struct scmp_arg_cmp conditions[] = {
+				argument(0, UINT32_MAX, families[family]),
+				argument(1, type_mask, types[type]),
+			};
+			int result = seccomp_rule_add_array(filter, SCMP_ACT_ALLOW,
+							    SCMP_SYS(socket), 2, conditions);
 
 			if (result < 0)
 				return result;
@@ -169,10 +166,10 @@ static int add_sockets(scmp_filter_ctx filter)
 static int add_memory(scmp_filter_ctx filter)
 {
 	static const int calls[] = {SCMP_SYS(mmap), SCMP_SYS(mprotect)};
+	const struct scmp_arg_cmp no_code = argument(2, PROT_EXEC, 0);
 
 	for (size_t i = 0; i < sizeof(calls) / sizeof(calls[0]); i++) {
-		int result = seccomp_rule_add(filter, SCMP_ACT_ALLOW, calls[i], 1,
-					      SCMP_A2_32(SCMP_CMP_MASKED_EQ, PROT_EXEC, 0));
+		int result = seccomp_rule_add_array(filter, SCMP_ACT_ALLOW, calls[i], 1, &no_code);
 
 		if (result < 0)
 			return result;
@@ -182,12 +179,12 @@ static int add_memory(scmp_filter_ctx filter)
 
 static int add_fcntl(scmp_filter_ctx filter)
 {
-	static const int commands[] = {F_GETFD, F_SETFD, F_GETFL, F_SETFL};
+	static const uint32_t commands[] = {F_GETFD, F_SETFD, F_GETFL, F_SETFL};
 
 	for (size_t i = 0; i < sizeof(commands) / sizeof(commands[0]); i++) {
-		int result =
-			seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(fcntl), 1,
-					 SCMP_A1_32(SCMP_CMP_EQ, (uint32_t)commands[i]));
+		const struct scmp_arg_cmp command = argument(1, UINT32_MAX, commands[i]);
+		int result = seccomp_rule_add_array(filter, SCMP_ACT_ALLOW, SCMP_SYS(fcntl), 1,
+						    &command);
 
 		if (result < 0)
 			return result;

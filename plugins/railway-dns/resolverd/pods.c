@@ -69,14 +69,14 @@ static struct environment *environment_get(const struct rail_pods *pods,
 	return NULL;
 }
 
-static void send(struct rail_pods *pods, const struct rail_channel_message *message)
+static void tell(struct rail_pods *pods, const struct rail_channel_message *message)
 {
 	rail_worker_process_send(pods->worker, message);
 }
 
 static void send_replica_remove(struct rail_pods *pods, const struct rail_pod_record *record)
 {
-	send(pods, &(struct rail_channel_message){.kind = RAIL_CHANNEL_REPLICA_REMOVE,
+	tell(pods, &(struct rail_channel_message){.kind = RAIL_CHANNEL_REPLICA_REMOVE,
 						  .prefix = record->prefix,
 						  .address = record->address});
 }
@@ -88,7 +88,7 @@ static void send_names(struct rail_pods *pods, const struct rail_environment_nam
 	message.kind = RAIL_CHANNEL_SERVICE_ADD;
 	for (size_t i = 0; i < names->service_count; i++) {
 		memcpy(message.service, names->services[i].label, sizeof(message.service));
-		send(pods, &message);
+		tell(pods, &message);
 	}
 	message.kind = RAIL_CHANNEL_REPLICA_ADD;
 	for (size_t i = 0; i < names->replica_count; i++) {
@@ -97,7 +97,7 @@ static void send_names(struct rail_pods *pods, const struct rail_environment_nam
 		memcpy(message.service, replica->service, sizeof(message.service));
 		memcpy(message.replica, replica->replica, sizeof(message.replica));
 		message.address = replica->address;
-		send(pods, &message);
+		tell(pods, &message);
 	}
 }
 
@@ -117,10 +117,10 @@ static void send_pod(struct rail_pods *pods, const struct rail_pod *pod)
 	memcpy(message.service, record->service, sizeof(message.service));
 	memcpy(message.replica, record->replica, sizeof(message.replica));
 	memcpy(message.upstreams, record->resolver.upstreams, sizeof(message.upstreams));
-	send(pods, &message);
+	tell(pods, &message);
 	if (pod->sockets.udp >= 0) {
 		message.kind = RAIL_CHANNEL_POD_ADD;
-		send(pods, &message);
+		tell(pods, &message);
 	}
 }
 
@@ -223,7 +223,7 @@ static void leave_environment(struct rail_pods *pods, const struct rail_prefix *
 		pods->environments = environment->next;
 	if (environment->next != NULL)
 		environment->next->previous = environment->previous;
-	send(pods, &(struct rail_channel_message){.kind = RAIL_CHANNEL_ENVIRONMENT_REMOVE,
+	tell(pods, &(struct rail_channel_message){.kind = RAIL_CHANNEL_ENVIRONMENT_REMOVE,
 						  .prefix = environment->prefix});
 	free(environment);
 }
@@ -231,8 +231,7 @@ static void leave_environment(struct rail_pods *pods, const struct rail_prefix *
 static int watch_path(struct rail_pods *pods, struct rail_pod *pod)
 {
 	struct rail_error error = RAIL_ERROR_NONE;
-	int result =
-		rail_watch_add(pods->watch, pod->record.netns_path, &pod->watched, &error);
+	int result = rail_watch_add(pods->watch, pod->record.netns_path, &pod->watched, &error);
 
 	/* The sweep finds what is not watched, only later. */
 	if (result < 0)
@@ -282,7 +281,7 @@ void rail_pods_withdraw(struct rail_pods *pods, struct rail_pod *pod)
 	rail_watch_remove(pods->watch, &pod->watched);
 	/* The name goes first: nobody is to be sent to a pod that no longer resolves. */
 	send_replica_remove(pods, &pod->record);
-	send(pods, &(struct rail_channel_message){.kind = RAIL_CHANNEL_POD_REMOVE, .pod = pod->id});
+	tell(pods, &(struct rail_channel_message){.kind = RAIL_CHANNEL_POD_REMOVE, .pod = pod->id});
 	rail_pod_sockets_close(&pod->sockets);
 	leave_environment(pods, &pod->record.prefix);
 }

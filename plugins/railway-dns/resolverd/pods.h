@@ -30,7 +30,8 @@ size_t rail_pods_count(const struct rail_pods *pods);
 
 /*
  * Registers the attachment, or again where it is registered: opens its sockets (or keeps those that
- * it has in this netns) and tells the worker. *ret_pod is the pod's number, to ask the worker about.
+ * it has in this netns) and tells the worker. *ret_pod is the pod's number, to ask the worker
+ * about.
  */
 int rail_pods_register(struct rail_pods *pods, const struct rail_attachment_key *key, int netns_fd,
 		       uint64_t *ret_pod, struct rail_error *error);

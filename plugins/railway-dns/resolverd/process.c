@@ -16,10 +16,10 @@
 #include "plugins/railway-dns/resolverd/sandbox.h"
 
 enum {
-	SEND_BUDGET = 256,    /* messages a turn of the loop */
+	SEND_BUDGET = 256, /* messages a turn of the loop */
 	RECEIVE_BUDGET = 256,
-	SILENCE_MS = 3000,    /* without any progress: the worker hangs */
-	STABLE_MS = 10000,    /* a worker that lived as long is replaced at once */
+	SILENCE_MS = 3000, /* without any progress: the worker hangs */
+	STABLE_MS = 10000, /* a worker that lived as long is replaced at once */
 	RESTART_MAXIMUM_MS = 5000,
 	RESTART_FIRST_MS = 100,
 	REFUSED_RETRY_MS = 20,
@@ -210,8 +210,8 @@ static void want_to_send(struct rail_worker_process *worker, bool wants)
 {
 	if (wants == worker->wants_to_send || worker->channel < 0)
 		return;
-	if (rail_source_change(worker->channel_source, wants ? EPOLLIN | EPOLLOUT : EPOLLIN,
-			       NULL) < 0)
+	if (rail_source_change(worker->channel_source, wants ? EPOLLIN | EPOLLOUT : EPOLLIN, NULL) <
+	    0)
 		give_up(worker, "its channel cannot be watched");
 	else
 		worker->wants_to_send = wants;

@@ -77,8 +77,8 @@ static int collect_record(void *context, const struct rail_attachment *attachmen
 	if (!is_named(attachment))
 		return 0;
 
-	struct rail_pod_record *record = grow(&records->records, &records->count,
-					      &records->capacity, sizeof(*record));
+	struct rail_pod_record *record =
+		grow(&records->records, &records->count, &records->capacity, sizeof(*record));
 
 	if (record == NULL)
 		return -ENOMEM;
@@ -142,8 +142,8 @@ struct services {
 static int collect_service(void *context, const struct rail_service *service)
 {
 	struct services *services = context;
-	struct rail_service_name *name = grow(&services->services, &services->count,
-					      &services->capacity, sizeof(*name));
+	struct rail_service_name *name =
+		grow(&services->services, &services->count, &services->capacity, sizeof(*name));
 
 	if (name == NULL)
 		return -ENOMEM;
@@ -187,10 +187,9 @@ static void take_member(struct rail_environment_names *names, const struct rail_
 	const struct rail_service_name wanted = {
 		.number = rail_address_split(&member->address).service};
 	const struct rail_service_name *service =
-		names->service_count == 0
-			? NULL
-			: bsearch(&wanted, names->services, names->service_count,
-				  sizeof(names->services[0]), by_number);
+		names->service_count == 0 ? NULL
+					  : bsearch(&wanted, names->services, names->service_count,
+						    sizeof(names->services[0]), by_number);
 
 	if (!member->named || service == NULL)
 		return;
@@ -248,8 +247,8 @@ int rail_environment_names_read(struct rail_store *store, const struct rail_pref
 	return 0;
 }
 
-static int unname_member(struct rail_transaction *transaction,
-			 const struct rail_pod_record *record, struct rail_error *error)
+static int unname_member(struct rail_transaction *transaction, const struct rail_pod_record *record,
+			 struct rail_error *error)
 {
 	struct rail_member member;
 	int result = rail_member_get(transaction, &record->address, &member, error);

@@ -49,8 +49,7 @@ struct rail_environment_names {
 };
 
 int rail_environment_names_read(struct rail_store *store, const struct rail_prefix *prefix,
-				struct rail_environment_names *ret_names,
-				struct rail_error *error);
+				struct rail_environment_names *ret_names, struct rail_error *error);
 void rail_environment_names_done(struct rail_environment_names *names);
 
 /*

@@ -18,9 +18,9 @@
 #define CAPABILITY(number) (UINT64_C(1) << (number))
 
 static const uint64_t supervisor_capabilities =
-	CAPABILITY(CAP_SYS_ADMIN) | CAPABILITY(CAP_NET_BIND_SERVICE) | CAPABILITY(CAP_SYS_PTRACE) |
-	CAPABILITY(CAP_SETUID) | CAPABILITY(CAP_SETGID) | CAPABILITY(CAP_SETPCAP) |
-	CAPABILITY(CAP_KILL);
+	CAPABILITY(CAP_SYS_ADMIN) | CAPABILITY(CAP_NET_BIND_SERVICE) | CAPABILITY(CAP_NET_ADMIN) |
+	CAPABILITY(CAP_SYS_PTRACE) | CAPABILITY(CAP_SETUID) | CAPABILITY(CAP_SETGID) |
+	CAPABILITY(CAP_SETPCAP) | CAPABILITY(CAP_KILL);
 
 static int get_capabilities(struct __user_cap_data_struct data[2])
 {
@@ -67,12 +67,12 @@ int rail_sandbox_supervisor(struct rail_error *error)
 	uint64_t missing = supervisor_capabilities & ~permitted;
 
 	if (missing != 0)
-		return rail_fail(error, EPERM,
-				 "the resolver needs root's capabilities (missing: 0x%llx of "
-				 "0x%llx): start it as root, and let its unit keep SYS_ADMIN, "
-				 "NET_BIND_SERVICE, SYS_PTRACE, SETUID, SETGID, SETPCAP and KILL",
-				 (unsigned long long)missing,
-				 (unsigned long long)supervisor_capabilities);
+		return rail_fail(
+			error, EPERM,
+			"the resolver needs root's capabilities (missing: 0x%llx of "
+			"0x%llx): start it as root, and let its unit keep SYS_ADMIN, "
+			"NET_BIND_SERVICE, NET_ADMIN, SYS_PTRACE, SETUID, SETGID, SETPCAP and KILL",
+			(unsigned long long)missing, (unsigned long long)supervisor_capabilities);
 	result = set_capabilities(supervisor_capabilities);
 	if (result < 0)
 		return rail_fail_errno(error, -result, "give capabilities up");
@@ -143,8 +143,7 @@ static int set_user(uid_t uid, struct rail_error *error)
 	if (prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0) < 0)
 		return rail_fail_errno(error, errno, "clear the ambient capabilities");
 	if (setgroups(0, NULL) < 0 || setresgid(gid, gid, gid) < 0 || setresuid(uid, uid, uid) < 0)
-		return rail_fail_errno(error, errno, "become user and group %u",
-				       (unsigned int)uid);
+		return rail_fail_errno(error, errno, "become user and group %u", (unsigned int)uid);
 
 	int result = set_capabilities(0);
 

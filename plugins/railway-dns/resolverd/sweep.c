@@ -30,8 +30,8 @@ static void open_again(struct rail_pods *pods, struct rail_pod *pod, int netns_f
 		return;
 	}
 	rail_pods_serve(pods, pod, &sockets);
-	rail_log(RAIL_LOG_INFO, "a pod is served again", "container",
-		 pod->record.key.container_id, NULL);
+	rail_log(RAIL_LOG_INFO, "a pod is served again", "container", pod->record.key.container_id,
+		 NULL);
 }
 
 void rail_pods_bury(struct rail_pods *pods, struct rail_pod *pod)
@@ -77,8 +77,9 @@ static void tell_store(struct rail_pods *pods)
 		if (pod->gone)
 			records[count++] = &pod->record;
 	if (rail_pod_records_mark_dead(pods->store, records, count, &error) < 0) {
-		rail_log(RAIL_LOG_WARN, "dead pods cannot be marked in the live store; trying "
-					"again within a minute",
+		rail_log(RAIL_LOG_WARN,
+			 "dead pods cannot be marked in the live store; trying "
+			 "again within a minute",
 			 "error", error.message, NULL);
 		return;
 	}
@@ -130,8 +131,7 @@ static void on_sweep(void *context)
 	}
 	if (pods->gone_count != 0)
 		rail_timer_start(pods->check, 0);
-	rail_timer_start(pods->sweep,
-			 pods->sweep_next != NULL ? SWEEP_PAUSE_MS : SWEEP_PERIOD_MS);
+	rail_timer_start(pods->sweep, pods->sweep_next != NULL ? SWEEP_PAUSE_MS : SWEEP_PERIOD_MS);
 }
 
 int rail_pods_sweep_init(struct rail_pods *pods, struct rail_loop *loop, struct rail_error *error)

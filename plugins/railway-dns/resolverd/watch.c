@@ -251,10 +251,9 @@ int rail_watch_new(struct rail_loop *loop, void (*suspect)(void *context, const 
 	*watch = (struct rail_watch){.loop = loop, .suspect = suspect, .context = context};
 	watch->inotify = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
 
-	int result = watch->inotify < 0
-			     ? rail_fail_errno(error, errno, "inotify_init1")
-			     : rail_loop_watch(loop, watch->inotify, EPOLLIN, on_inotify, watch,
-					       &watch->source, error);
+	int result = watch->inotify < 0 ? rail_fail_errno(error, errno, "inotify_init1")
+					: rail_loop_watch(loop, watch->inotify, EPOLLIN, on_inotify,
+							  watch, &watch->source, error);
 
 	if (result < 0) {
 		rail_watch_free(watch);

@@ -153,10 +153,13 @@ Test(dns_forward, survives_tcp_that_breaks_off)
 	}
 }
 
-/* Twice as many as a set has channels, so that some share one. */
-enum { SHARED = 40 };
+/* So many that each channel has several; every third is special, so that a channel has both. */
+enum {
+	SHARED = 39,
+	THIRD = SHARED / 3,
+};
 
-static void hold_first(const struct received *received)
+static void answer_over_tcp_and_close(const struct received *received)
 {
 	if (received->connection >= 0) {
 		answer(received, 0, 700);
@@ -166,20 +169,39 @@ static void hold_first(const struct received *received)
 
 Test(dns_forward, tcp_of_one_query_leaves_the_others_alone)
 {
-	rig.react = hold_first;
+	rig.react = answer_over_tcp_and_close;
 	for (uint32_t i = 0; i < SHARED; i++)
 		send_query(i);
 	run_until_received(SHARED, 1000);
-	for (size_t i = 0; i < SHARED; i += 2)
+	for (size_t i = 0; i < SHARED; i += 3)
 		answer(&rig.received[i], FLAG_TC, 100);
-	run_until_called(SHARED / 2, 4000);
-	for (size_t i = 1; i < SHARED; i += 2)
-		answer(&rig.received[i], 0, 130);
+	run_until_called(THIRD, 4000);
+	for (size_t i = 0; i < SHARED; i++)
+		if (i % 3 != 0)
+			answer(&rig.received[i], 0, 130);
 	run_until_called(SHARED, 1000);
 	for (size_t i = 0; i < SHARED; i++)
-		expect_answer(rig.received[i].number, 0, i % 2 == 0 ? 700 : 130);
+		expect_answer(rig.received[i].number, 0, i % 3 == 0 ? 700 : 130);
 	for (size_t i = SHARED; i < rig.received_count; i++)
 		cr_assert_geq(rig.received[i].connection, 0, "a query was repeated over UDP");
+}
+
+static void truncate_and_close_after_each(const struct received *received)
+{
+	if (received->connection < 0)
+		answer(received, FLAG_TC, 100);
+	else
+		answer_over_tcp_and_close(received);
+}
+
+Test(dns_forward, goes_on_where_tcp_is_closed_after_each_answer)
+{
+	rig.react = truncate_and_close_after_each;
+	for (uint32_t i = 0; i < SHARED; i++)
+		send_query(i);
+	run_until_called(SHARED, 4000);
+	for (uint32_t i = 0; i < SHARED; i++)
+		expect_answer(i, 0, 700);
 }
 
 /* A server from before EDNS: FORMERR, and no OPT in it. */
@@ -213,18 +235,20 @@ Test(dns_forward, one_formerr_spoils_no_other_answer)
 	for (uint32_t i = 0; i < SHARED; i++)
 		send_query(i);
 	run_until_received(SHARED, 1000);
-	for (size_t i = 0; i < SHARED; i += 2)
+	for (size_t i = 0; i < SHARED; i += 3)
 		know_no_edns(&rig.received[i]);
-	run_until_received(SHARED + SHARED / 2, 1000);
+	run_until_received(SHARED + THIRD, 1000);
 	/* Some of these come to channels that now take 512 bytes only. */
 	rig.react = answer_with_881;
-	for (size_t i = 1; i < SHARED; i += 2)
-		answer(&rig.received[i], 0, 881);
-	for (size_t i = SHARED; i < SHARED + SHARED / 2; i++)
+	for (size_t i = 0; i < SHARED; i++)
+		if (i % 3 != 0)
+			answer(&rig.received[i], 0, 881);
+	for (size_t i = SHARED; i < SHARED + THIRD; i++)
 		answer(&rig.received[i], 0, 100);
 	run_until_called(SHARED, 3000);
 	for (size_t i = 0; i < SHARED; i++)
-		expect_answer(rig.received[i].number, 0, i % 2 == 0 ? 100 : 881);
+		expect_answer(rig.received[i].number, 0, i % 3 == 0 ? 100 : 881);
+	cr_assert_gt(rig.servers[0].connection_count, 0);
 	/* And none of them is used again. */
 	for (uint32_t i = SHARED; i < 2 * SHARED; i++) {
 		size_t connections = rig.servers[0].connection_count;
@@ -548,8 +572,9 @@ static bool forbid_files_and_threads(void)
 }
 
 /* In a process of its own, for the filter stays. */
-Test(dns_forward, needs_no_file_and_no_thread)
+Test(dns_forward, needs_no_file_no_thread_and_no_environment)
 {
+	struct rail_endpoint both[] = {rig.servers[0].endpoint, rig.servers[1].endpoint};
 	int status = 0;
 	pid_t child;
 
@@ -562,10 +587,12 @@ Test(dns_forward, needs_no_file_and_no_thread)
 			_exit(2);
 		rig.react = truncate_over_udp;
 		for (uint32_t i = 0; i < 100; i++)
-			send_query(i);
+			cr_assert_eq(send_to(i, both, 2, true), 0);
 		run_until_called(100, 3000);
 		for (uint32_t i = 0; i < 100; i++)
 			expect_answer(i, 0, 40000);
+		for (size_t i = 0; i < rig.received_count; i++)
+			cr_assert_eq(rig.received[i].server, &rig.servers[0]);
 		_exit(0);
 	}
 	cr_assert_eq(waitpid(child, &status, 0), child);

@@ -117,6 +117,7 @@ Test(dns_message, takes_one_well_formed_opt)
 		{"\0\0\x1c\4\xd0\0\0\0\0\0\0", 11, RAIL_DNS_FORMERR},	 /* another type */
 		{"\0\0\xfa\0\xff\0\0\0\0\0\0", 11, RAIL_DNS_FORMERR},	 /* TSIG */
 		{"\1a\0\0\x29\4\xd0\0\0\0\0\0\0", 13, RAIL_DNS_FORMERR}, /* owner not the root */
+		{"\1\0\x29\4\xd0\0\0\0\0\0\0", 11, RAIL_DNS_FORMERR},
 		{"\xc0\x0c\0\x29\4\xd0\0\0\0\0\0\0", 12, RAIL_DNS_FORMERR},
 		{"\0\0\x29\4\xd0\0\0\0\0\0\1", 11, RAIL_DNS_FORMERR},	      /* RDATA cut */
 		{"\0\0\x29\4\xd0\0\0\0\0\0\3\0\1\0", 14, RAIL_DNS_FORMERR},   /* option head cut */

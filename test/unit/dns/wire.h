@@ -49,6 +49,7 @@ static inline size_t wire_expand(const uint8_t *bytes, size_t size, size_t posit
 	size_t here = 0;
 	size_t hops = 0;
 
+	*ret_expanded_size = 0;
 	for (;;) {
 		if (position >= size)
 			return 0;
@@ -188,9 +189,13 @@ static inline bool wire_is_ours(const struct wire_message *message)
 		}
 		if (record->class != 1 || (owner[0] >= 0xc0 && wire_u16(owner) != 0xc00c))
 			return false;
-		if (owner[0] < 0xc0 && wire_expand(message->bytes, message->size, record->owner,
-						   name, &name_size) != name_size)
-			return false;
+		if (owner[0] < 0xc0) {
+			size_t used = wire_expand(message->bytes, message->size, record->owner,
+						  name, &name_size);
+
+			if (used == 0 || used != name_size)
+				return false;
+		}
 		if (record->type == 28 && record->data_size != 16)
 			return false;
 		if ((record->type == 12 || record->type == 2) &&

@@ -15,54 +15,8 @@
 
 #include "pkg/base/cleanup.h"
 #include "pkg/base/file.h"
-#include "pkg/net/isolation.h"
-#include "pkg/net/link.h"
 #include "pkg/wg/key.h"
-#include "pkg/wg/transport.h"
-#include "pkg/wg/uapi_socket.h"
-#include "pkg/wg/wireguard_go.h"
-#include "test/unit/net/namespaces.h"
-
-static const struct rail_transport *const userspace = &rail_transport_userspace;
-
-struct pod {
-	int netns_fd;
-	struct in6_addr address;
-	struct rail_interface interface;
-};
-
-static struct rail_interface_request request_for(int netns_fd)
-{
-	return (struct rail_interface_request){
-		.netns_fd = netns_fd, .name = "mesh0", .alias = "railway:test", .mtu = 1400};
-}
-
-static struct pod make_pod(const char *address)
-{
-	struct rail_error error = RAIL_ERROR_NONE;
-	struct pod pod = {.netns_fd = make_netns()};
-	struct rail_interface_request request = request_for(pod.netns_fd);
-	struct rail_netlink *netlink;
-	struct rail_link link;
-
-	cr_assert_eq(inet_pton(AF_INET6, address, &pod.address), 1);
-	int result = userspace->create(&request, NULL, NULL, &pod.interface, &error);
-	cr_assert_eq(result, 0, "%s", error.message);
-	cr_assert_eq(rail_netlink_open(pod.netns_fd, &netlink, &error), 0);
-	cr_assert_eq(rail_link_get(netlink, "mesh0", &link, &error), 0);
-	cr_assert_eq(rail_address_add(netlink, link.index, &pod.address, 128, &error), 0);
-	rail_netlink_close(netlink);
-	assert_command(pod.netns_fd, "ip -6 route add fd00::/16 dev mesh0");
-	return pod;
-}
-
-/* The process is this test's child and would stay a zombie. */
-static void destroy_pod(struct pod *pod)
-{
-	assert_ok(userspace->destroy(pod->netns_fd, &pod->interface, &failure));
-	(void)waitpid(pod->interface.process.pid, NULL, 0);
-	close(pod->netns_fd);
-}
+#include "test/unit/wg/pods.h"
 
 static void wire(struct pod *pod, const struct pod *other)
 {
@@ -120,37 +74,6 @@ static void expect_datagram(int fd, const void *bytes, size_t size)
 	cr_assert_eq(poll(&watched, 1, 5000), 1, "nothing came within 5 s");
 	cr_assert_eq(recv(fd, received, sizeof(received), 0), (ssize_t)size);
 	cr_assert_eq(memcmp(received, bytes, size), 0);
-}
-
-static bool link_there(int netns_fd, const char *name)
-{
-	struct rail_netlink *netlink;
-	struct rail_link link;
-
-	assert_ok(rail_netlink_open(netns_fd, &netlink, &failure));
-	int result = rail_link_get(netlink, name, &link, NULL);
-	cr_assert(result == 0 || result == -ENODEV);
-	rail_netlink_close(netlink);
-	return result == 0;
-}
-
-static bool socket_there(const struct rail_interface *interface)
-{
-	char path[RAIL_UAPI_PATH_SIZE];
-
-	assert_ok(rail_uapi_path(interface->device_name, path, &failure));
-	return access(path, F_OK) == 0;
-}
-
-static void assert_nothing_left(int netns_fd, const struct rail_interface *interface)
-{
-	cr_assert_not(rail_process_alive(&interface->process));
-	cr_assert_not(socket_there(interface));
-	cr_assert_not(link_there(-1, interface->device_name));
-	if (netns_fd >= 0) {
-		cr_assert_not(link_there(netns_fd, interface->device_name));
-		cr_assert_not(link_there(netns_fd, interface->name));
-	}
 }
 
 Test(wg_userspace, first_datagram_arrives)
@@ -395,9 +318,13 @@ Test(wg_userspace, hung_process_meets_the_deadline)
 	struct pod pod = make_pod("fd00::a");
 	struct rail_error error = RAIL_ERROR_NONE;
 	struct rail_device device;
+	pid_t pid = pod.interface.process.pid;
 	int64_t start = rail_monotonic_ms();
+	int status;
 
-	cr_assert_eq(kill(pod.interface.process.pid, SIGSTOP), 0);
+	cr_assert_eq(kill(pid, SIGSTOP), 0);
+	cr_assert_eq(waitpid(pid, &status, WUNTRACED), pid);
+	cr_assert(WIFSTOPPED(status));
 	cr_assert_eq(userspace->read(pod.netns_fd, &pod.interface, &device, &error), -ETIMEDOUT);
 	cr_assert_eq(error.code, RAIL_CODE_TRY_AGAIN);
 	cr_assert_lt(rail_monotonic_ms() - start, 2 * RAIL_UAPI_DEADLINE_MS);
@@ -472,145 +399,6 @@ Test(wg_userspace, many_changes_are_applied_in_order)
 	destroy_pod(&pod);
 }
 
-/* ---- announcements and crashes ---- */
-
-struct announcement {
-	int fail_at; /* the count of the call that fails; 0: none */
-	int calls;
-	struct rail_interface last;
-};
-
-static int announce(void *context, const struct rail_interface *interface, struct rail_error *error)
-{
-	struct announcement *announcement = context;
-
-	announcement->last = *interface;
-	announcement->calls++;
-	cr_expect_neq(interface->device_name[0], '\0');
-	if (announcement->calls == 1) {
-		cr_expect_not(socket_there(interface));
-		cr_expect_eq(interface->process.pid, 0);
-	} else {
-		cr_expect_neq(interface->process.pid, 0);
-	}
-	if (announcement->calls == announcement->fail_at)
-		return rail_fail(error, ECANCELED, "announcement %d fails", announcement->calls);
-	return 0;
-}
-
-Test(wg_userspace, is_announced_before_it_exists)
-{
-	become_host();
-	int netns_fd = make_netns();
-	struct rail_interface_request request = request_for(netns_fd);
-
-	for (int fail_at = 1; fail_at <= 3; fail_at++) {
-		struct announcement announcement = {.fail_at = fail_at};
-		struct rail_error error = RAIL_ERROR_NONE;
-		struct rail_interface interface;
-		int result =
-			userspace->create(&request, announce, &announcement, &interface, &error);
-
-		if (fail_at == 3) {
-			cr_assert_eq(result, 0, "%s", error.message);
-			cr_assert_eq(announcement.last.process.pid, interface.process.pid);
-			cr_assert_eq(announcement.last.process.start_time,
-				     interface.process.start_time);
-			assert_ok(userspace->destroy(netns_fd, &interface, &failure));
-			(void)waitpid(interface.process.pid, NULL, 0);
-			cr_assert_eq(announcement.calls, 2);
-		} else {
-			cr_assert_eq(result, -ECANCELED);
-			cr_assert_eq(announcement.calls, fail_at);
-		}
-		assert_nothing_left(netns_fd, &interface);
-	}
-	close(netns_fd);
-}
-
-/* Stores what is announced where the test finds it after the creator was killed. */
-static int announce_to_file(void *context, const struct rail_interface *interface,
-			    struct rail_error *error)
-{
-	int fd = *(int *)context;
-
-	if (pwrite(fd, interface, sizeof(*interface), 0) != (ssize_t)sizeof(*interface))
-		return rail_fail(error, EIO, "store");
-	return 0;
-}
-
-static int count_processes(void)
-{
-	int count = 0;
-	DIR *directory = opendir("/proc");
-
-	cr_assert_not_null(directory);
-	for (struct dirent *entry; (entry = readdir(directory)) != NULL;) {
-		char path[300];
-		char *text;
-		size_t size;
-
-		(void)snprintf(path, sizeof(path), "/proc/%s/cmdline", entry->d_name);
-		if (rail_read_file(path, 65536, &text, &size, NULL) < 0)
-			continue;
-		/* Those of this test's own directory alone: others run at the same time. */
-		if (size > 20 && strncmp(text, "wireguard-go", 13) == 0) {
-			char mine[RAIL_UAPI_PATH_SIZE];
-
-			if (rail_uapi_path(text + strlen("wireguard-go") + 1 + strlen("-f") + 1,
-					   mine, NULL) == 0 &&
-			    access(mine, F_OK) == 0)
-				count++;
-		}
-		free(text);
-	}
-	closedir(directory);
-	return count;
-}
-
-/* kill -9 at any moment: destroy() of what was announced last finds all that is left. */
-Test(wg_userspace, killed_creation_is_undone, .timeout = 120)
-{
-	enum { ROUNDS = 60, STEP_US = 500 };
-	become_host();
-	FILE *file = tmpfile();
-	int file_fd = fileno(file);
-	int netns_fd = make_netns();
-	int cut_short = 0;
-
-	for (int round = 0; round < ROUNDS; round++) {
-		struct rail_interface interface = {.device_name = ""};
-		struct rail_interface_request request = request_for(netns_fd);
-
-		cr_assert_eq(ftruncate(file_fd, 0), 0);
-		pid_t pid = fork();
-		cr_assert_geq(pid, 0);
-		if (pid == 0) {
-			(void)userspace->create(&request, announce_to_file, &file_fd, &interface,
-						NULL);
-			_exit(0);
-		}
-		(void)usleep((useconds_t)(round * STEP_US));
-		(void)kill(pid, SIGKILL);
-		int status;
-		cr_assert_eq(waitpid(pid, &status, 0), pid);
-		cut_short += WIFSIGNALED(status);
-
-		if (pread(file_fd, &interface, sizeof(interface), 0) !=
-		    (ssize_t)sizeof(interface)) {
-			cr_assert_eq(count_processes(), 0);
-			continue;
-		}
-		assert_ok(userspace->destroy(netns_fd, &interface, &failure));
-		assert_nothing_left(netns_fd, &interface);
-		cr_assert_eq(count_processes(), 0);
-	}
-	cr_assert_gt(cut_short, 0);
-	(void)fclose(file);
-}
-
-/* ---- requests that cannot be ---- */
-
 Test(wg_userspace, invalid_requests_are_refused)
 {
 	become_host();
@@ -646,43 +434,4 @@ Test(wg_userspace, taken_name_is_refused_and_undone)
 	cr_assert_not(link_there(netns_fd, interface.device_name));
 	cr_assert_not(socket_there(&interface));
 	cr_assert_not(rail_process_alive(&interface.process));
-}
-
-Test(wg_userspace, flags_follow_the_version)
-{
-	struct rail_error error = RAIL_ERROR_NONE;
-	short flags = 0;
-
-	assert_ok(rail_wireguard_go_tun_flags("wireguard-go v0.0.20220316\n\nUserspace", &flags,
-					      &failure));
-	cr_assert_eq(flags, 0x0001);
-	assert_ok(rail_wireguard_go_tun_flags("wireguard-go v0.0.20230223\n", &flags, &failure));
-	cr_assert_eq(flags, 0x5001);
-	assert_ok(rail_wireguard_go_tun_flags("wireguard-go v0.0.20250522", &flags, &failure));
-	cr_assert_eq(flags, 0x5001);
-
-	static const char *const unknown[] = {"", "wireguard-go v1.0\n", "wireguard-go v0.0.2022",
-					      "wireguard-go v0.0.202203161", "boringtun 0.6.0"};
-	for (size_t i = 0; i < sizeof(unknown) / sizeof(unknown[0]); i++)
-		cr_assert_eq(rail_wireguard_go_tun_flags(unknown[i], &flags, &error), -EINVAL);
-	cr_assert_not_null(strstr(error.message, "'boringtun 0.6.0'"));
-}
-
-Test(wg_transport, names)
-{
-	struct rail_error error = RAIL_ERROR_NONE;
-	const struct rail_transport *transport = NULL;
-
-	cr_assert_eq(rail_transport_by_name("userspace"), userspace);
-	cr_assert_null(rail_transport_by_name("auto"));
-	cr_assert_null(rail_transport_by_name(""));
-	cr_assert_eq(rail_transport_choose("tcp", &transport, &error), -EINVAL);
-	cr_assert_eq(error.code, RAIL_CODE_INVALID_CONFIG);
-	cr_assert_not_null(strstr(error.message, "'tcp'"));
-	cr_assert_eq(rail_transport_choose("kernel", &transport, &error), -ENOTSUP);
-	cr_assert_not_null(strstr(error.message, "no kernel backend yet"));
-	if (geteuid() != 0)
-		cr_skip_test("needs root: it opens /dev/net/tun");
-	assert_ok(rail_transport_choose("auto", &transport, &failure));
-	cr_assert_eq(transport, userspace);
 }

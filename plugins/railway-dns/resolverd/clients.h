@@ -1,0 +1,30 @@
+#pragma once
+
+#include "pkg/base/loop.h"
+#include "pkg/dns/registration.h"
+#include "plugins/railway-dns/resolverd/pods.h"
+#include "plugins/railway-dns/resolverd/process.h"
+
+/*
+ * The registration socket: plugins' requests (pkg/dns/registration.h), each answered when the
+ * worker has confirmed what was asked for.
+ */
+
+struct rail_clients;
+
+/*
+ * Listens at the path. A socket that a dead daemon left there is replaced; where one serves it,
+ * EADDRINUSE. Beside it stands <path>.lock, which keeps two that start at once apart.
+ */
+int rail_clients_listen(struct rail_loop *loop, const char *path, struct rail_clients **ret_clients,
+			struct rail_error *error);
+/* Takes the socket away. */
+void rail_clients_free(struct rail_clients *clients);
+/* Begins to serve. */
+int rail_clients_serve(struct rail_clients *clients, struct rail_pods *pods,
+		       struct rail_worker_process *worker, struct rail_error *error);
+
+/* What the worker's supervision has to say (struct rail_worker_hooks). */
+void rail_clients_worker_up(struct rail_clients *clients);
+void rail_clients_worker_down(struct rail_clients *clients);
+void rail_clients_worker_answered(struct rail_clients *clients, uint64_t sequence, bool positive);

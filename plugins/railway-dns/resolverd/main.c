@@ -1,0 +1,138 @@
+#include <errno.h>
+#include <fcntl.h>
+#include <getopt.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "pkg/base/log.h"
+#include "pkg/config/settings.h"
+#include "plugins/railway-dns/resolverd/sandbox.h"
+#include "plugins/railway-dns/resolverd/supervisor.h"
+#include "plugins/railway-dns/resolverd/worker.h"
+
+static void print_usage(FILE *stream)
+{
+	(void)fprintf(stream,
+		      "usage: railway-resolverd [--config FILE] [--ready-fd N] [--worker-uid N]\n"
+		      "Answers DNS queries inside every pod of this node.\n"
+		      "\n"
+		      "  --config FILE    the node's file (default " RAIL_NODE_FILE ")\n"
+		      "  --ready-fd N     write a newline to this descriptor when every pod is "
+		      "served\n"
+		      "  --worker-uid N   user and group of the process that handles packets "
+		      "(default %d)\n"
+		      "  --version        print the version\n",
+		      (int)RAIL_WORKER_UID);
+}
+
+static int parse_number(const char *option, const char *text, unsigned long minimum,
+			unsigned long maximum, unsigned long *ret_number)
+{
+	char *end;
+
+	errno = 0;
+
+	unsigned long number = strtoul(text, &end, 10);
+
+	if (*text < '0' || *text > '9' || *end != '\0' || errno != 0 || number < minimum ||
+	    number > maximum) {
+		(void)fprintf(stderr, "railway-resolverd: %s %s: not a number from %lu to %lu\n",
+			      option, text, minimum, maximum);
+		return -EINVAL;
+	}
+	*ret_number = number;
+	return 0;
+}
+
+/* Returns 0 to go on, or 1 + the exit status. */
+static int parse_options(int argc, char **argv, struct rail_supervisor_options *options)
+{
+	static const struct option known[] = {
+		{"config", required_argument, NULL, 'c'},
+		{"ready-fd", required_argument, NULL, 'r'},
+		{"worker-uid", required_argument, NULL, 'u'},
+		{"version", no_argument, NULL, 'v'},
+		{"help", no_argument, NULL, 'h'},
+		{NULL, 0, NULL, 0},
+	};
+	unsigned long number;
+	int option;
+
+	while ((option = getopt_long(argc, argv, "", known, NULL)) != -1) {
+		switch (option) {
+		case 'c':
+			options->config = optarg;
+			break;
+		case 'r':
+			if (parse_number("--ready-fd", optarg, 1, 65535, &number) < 0)
+				return 1 + EXIT_FAILURE;
+			options->ready_fd = (int)number;
+			break;
+		case 'u':
+			/* -1, as a number, is "no change" to setresuid(2). */
+			if (parse_number("--worker-uid", optarg, 1, UINT32_MAX - 1, &number) < 0)
+				return 1 + EXIT_FAILURE;
+			options->worker_uid = (uid_t)number;
+			break;
+		case 'v':
+			(void)puts("railway-resolverd " RAIL_VERSION);
+			return 1 + EXIT_SUCCESS;
+		case 'h':
+			print_usage(stdout);
+			return 1 + EXIT_SUCCESS;
+		default:
+			print_usage(stderr);
+			return 1 + EXIT_FAILURE;
+		}
+	}
+	if (optind != argc) {
+		print_usage(stderr);
+		return 1 + EXIT_FAILURE;
+	}
+	return 0;
+}
+
+/* A closed standard file would become some socket of ours, and take what is meant for the log. */
+static int open_standard_files(void)
+{
+	for (;;) {
+		int fd = open("/dev/null", O_RDWR | O_CLOEXEC);
+
+		if (fd < 0)
+			return -errno;
+		if (fd > STDERR_FILENO)
+			return close(fd);
+		if (fcntl(fd, F_SETFD, 0) < 0)
+			return -errno;
+	}
+}
+
+int main(int argc, char **argv)
+{
+	struct rail_supervisor_options options = {
+		.ready_fd = -1,
+		.worker_uid = RAIL_WORKER_UID,
+	};
+	struct rail_error error = RAIL_ERROR_NONE;
+
+	/* How the supervisor executes this program again; of no use to anyone else. */
+	if (argc == 2 && strcmp(argv[1], "--worker") == 0) {
+		if (rail_worker_run(&error) == 0)
+			return EXIT_SUCCESS;
+		rail_log(RAIL_LOG_ERROR, "the worker ends", "error", error.message, NULL);
+		return EXIT_FAILURE;
+	}
+
+	int status = parse_options(argc, argv, &options);
+
+	if (status != 0)
+		return status - 1;
+	if (open_standard_files() < 0 || rail_supervise(&options, &error) < 0) {
+		rail_log(RAIL_LOG_ERROR, "railway-resolverd cannot run", "error", error.message,
+			 NULL);
+		return EXIT_FAILURE;
+	}
+	return EXIT_SUCCESS;
+}

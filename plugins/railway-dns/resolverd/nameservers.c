@@ -1,0 +1,147 @@
+#include "plugins/railway-dns/resolverd/nameservers.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/inotify.h>
+
+#include "pkg/base/cleanup.h"
+#include "pkg/base/file.h"
+#include "pkg/base/log.h"
+#include "pkg/dns/nameservers.h"
+
+#define RESOLV_CONF "/etc/resolv.conf"
+
+enum {
+	FILE_SIZE_MAXIMUM = 64 * 1024,
+	SETTLE_MS = 100, /* whoever writes the file may not be done yet */
+};
+
+struct rail_node_nameservers {
+	struct rail_worker_process *worker;
+	struct rail_endpoint endpoints[RAIL_UPSTREAM_MAXIMUM];
+	size_t count;
+	int inotify;
+	struct rail_source *source;
+	struct rail_timer *settle;
+};
+
+_Static_assert((int)RAIL_UPSTREAM_MAXIMUM == (int)RAIL_UPSTREAMS_MAXIMUM,
+	       "a message has room for all of the node's nameservers");
+
+void rail_node_nameservers_send(struct rail_node_nameservers *nameservers)
+{
+	struct rail_channel_message message = {
+		.kind = RAIL_CHANNEL_UPSTREAMS,
+		.upstream_count = (uint8_t)nameservers->count,
+	};
+
+	memcpy(message.upstreams, nameservers->endpoints, sizeof(message.upstreams));
+	rail_worker_process_send(nameservers->worker, &message);
+}
+
+/* The file's directory, and that of the file that it may be a link to: neither writing into the
+ * file nor putting another in its place goes unnoticed. Watching twice changes nothing. */
+static void watch_directories(struct rail_node_nameservers *nameservers)
+{
+	const uint32_t events = IN_CLOSE_WRITE | IN_MOVED_TO | IN_CREATE | IN_DELETE;
+	RAIL_FREE char *target = realpath(RESOLV_CONF, NULL);
+	char *slash = target == NULL ? NULL : strrchr(target, '/');
+
+	(void)inotify_add_watch(nameservers->inotify, "/etc", events);
+	if (slash != NULL && slash != target) {
+		*slash = '\0';
+		(void)inotify_add_watch(nameservers->inotify, target, events);
+	}
+}
+
+void rail_node_nameservers_read(struct rail_node_nameservers *nameservers)
+{
+	struct rail_error error = RAIL_ERROR_NONE;
+	RAIL_FREE char *text = NULL;
+	size_t size;
+	struct rail_endpoint endpoints[RAIL_UPSTREAM_MAXIMUM] = {0};
+	size_t count = 0;
+
+	watch_directories(nameservers);
+	if (rail_read_file(RESOLV_CONF, FILE_SIZE_MAXIMUM, &text, &size, &error) == 0)
+		count = rail_nameservers_parse(text, endpoints);
+	else
+		rail_log(RAIL_LOG_WARN, "the node's nameservers cannot be read", "error",
+			 error.message, NULL);
+	if (count == nameservers->count &&
+	    memcmp(endpoints, nameservers->endpoints, sizeof(endpoints)) == 0)
+		return;
+
+	char number[24];
+
+	(void)snprintf(number, sizeof(number), "%zu", count);
+	rail_log(RAIL_LOG_INFO, "the node's nameservers are read", "file", RESOLV_CONF, "count",
+		 number, NULL);
+	memcpy(nameservers->endpoints, endpoints, sizeof(endpoints));
+	nameservers->count = count;
+	if (nameservers->worker != NULL)
+		rail_node_nameservers_send(nameservers);
+}
+
+static void on_inotify(void *context, uint32_t events)
+{
+	struct rail_node_nameservers *nameservers = context;
+	_Alignas(struct inotify_event) char buffer[4096];
+
+	(void)events;
+	/* Which file it was does not matter: reading it costs little, and /etc changes seldom. */
+	while (read(nameservers->inotify, buffer, sizeof(buffer)) > 0)
+		;
+	rail_timer_start(nameservers->settle, SETTLE_MS);
+}
+
+static void on_settled(void *context)
+{
+	rail_node_nameservers_read(context);
+}
+
+int rail_node_nameservers_new(struct rail_loop *loop,
+			      struct rail_node_nameservers **ret_nameservers,
+			      struct rail_error *error)
+{
+	struct rail_node_nameservers *nameservers = calloc(1, sizeof(*nameservers));
+
+	if (nameservers == NULL)
+		return rail_fail(error, ENOMEM, "no memory for the node's nameservers");
+	nameservers->inotify = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
+
+	int result = nameservers->inotify < 0
+			     ? rail_fail_errno(error, errno, "inotify_init1")
+			     : rail_loop_watch(loop, nameservers->inotify, EPOLLIN, on_inotify,
+					       nameservers, &nameservers->source, error);
+
+	if (result == 0)
+		result =
+			rail_loop_timer(loop, on_settled, nameservers, &nameservers->settle, error);
+	if (result < 0) {
+		rail_node_nameservers_free(nameservers);
+		return result;
+	}
+	rail_node_nameservers_read(nameservers);
+	*ret_nameservers = nameservers;
+	return 0;
+}
+
+void rail_node_nameservers_set_worker(struct rail_node_nameservers *nameservers,
+				      struct rail_worker_process *worker)
+{
+	nameservers->worker = worker;
+}
+
+void rail_node_nameservers_free(struct rail_node_nameservers *nameservers)
+{
+	if (nameservers == NULL)
+		return;
+	rail_source_remove(&nameservers->source);
+	rail_timer_remove(&nameservers->settle);
+	if (nameservers->inotify >= 0)
+		(void)close(nameservers->inotify);
+	free(nameservers);
+}

@@ -1,0 +1,14 @@
+#pragma once
+
+#include <sys/types.h>
+
+#include "pkg/base/error.h"
+
+struct rail_supervisor_options {
+	const char *config; /* the node's file; NULL: the default */
+	int ready_fd;	    /* gets one newline when ready, and is closed; negative: none */
+	uid_t worker_uid;
+};
+
+/* Runs the resolver until it is asked to end (SIGTERM, SIGINT). */
+int rail_supervise(const struct rail_supervisor_options *options, struct rail_error *error);

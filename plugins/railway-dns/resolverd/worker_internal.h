@@ -1,0 +1,107 @@
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <sys/queue.h>
+
+#include "pkg/base/log.h"
+#include "pkg/base/loop.h"
+#include "pkg/dns/answer.h"
+#include "pkg/dns/channel.h"
+#include "pkg/dns/forward.h"
+#include "pkg/dns/message.h"
+#include "pkg/dns/table.h"
+
+/* What the worker's parts share: worker.c (its table, the channel), worker_udp.c, worker_tcp.c and
+ * worker_forward.c. */
+
+enum {
+	RAIL_QUERY_SIZE_MAXIMUM = 2048,	   /* larger ones are dropped, or close the connection */
+	RAIL_POD_PENDING_MAXIMUM = 256,	   /* forwarded queries of one pod on their way */
+	RAIL_POD_CONNECTIONS_MAXIMUM = 32, /* TCP */
+	RAIL_CONNECTIONS_MAXIMUM = 1024,   /* of all pods */
+};
+
+struct rail_worker_environment {
+	struct rail_table_link link; /* first */
+	struct rail_zone *zone;
+	size_t pod_count;
+};
+
+struct rail_worker_pod {
+	struct rail_table_link link; /* first; its hash is id */
+	LIST_ENTRY(rail_worker_pod) list;
+	uint64_t id;
+	struct rail_worker *worker;
+	struct rail_worker_environment *environment;
+	uint32_t ttl_s;
+	struct rail_endpoint upstreams[RAIL_UPSTREAMS_MAXIMUM];
+	size_t upstream_count;
+	size_t pending_count;
+
+	int udp;
+	struct rail_source *udp_source;
+	int tcp;
+	struct rail_source *tcp_source;
+	size_t connection_count;
+	bool accepts;
+	/* A socket was destroyed from within the pod (ss -K): it can not be served any more. */
+	bool broken;
+};
+
+struct rail_worker {
+	struct rail_loop *loop;
+	int channel;
+	struct rail_source *channel_source;
+	bool ends;
+	struct rail_table environments;
+	struct rail_table pods;
+	LIST_HEAD(, rail_worker_pod) pod_list;
+	struct rail_endpoint upstreams[RAIL_UPSTREAMS_MAXIMUM]; /* the node's */
+	size_t upstream_count;
+	struct rail_udp *udp;
+	struct rail_tcp *tcp;
+	struct rail_forward *forward;
+	struct rail_log_limit log_limit;
+};
+
+/* worker.c */
+struct rail_worker_pod *rail_worker_pod_get(const struct rail_worker *worker, uint64_t id);
+/* Logs, but not more than a few lines in a while: pods can cause it. */
+void rail_worker_complain(struct rail_worker *worker, const char *message, int errnum);
+
+/* worker_udp.c: the pods' UDP sockets. */
+int rail_udp_new(struct rail_udp **ret_udp, struct rail_error *error);
+void rail_udp_free(struct rail_udp *udp);
+int rail_udp_open(struct rail_worker_pod *pod, struct rail_error *error);
+void rail_udp_close(struct rail_worker_pod *pod);
+void rail_udp_reply(struct rail_worker_pod *pod, const struct sockaddr_in6 *client,
+		    const uint8_t *answer, size_t size);
+
+/* worker_tcp.c: the pods' listening sockets and connections. */
+int rail_tcp_new(struct rail_worker *worker, struct rail_tcp **ret_tcp, struct rail_error *error);
+void rail_tcp_free(struct rail_tcp *tcp);
+int rail_tcp_open(struct rail_worker_pod *pod, struct rail_error *error);
+/* Resets the pod's connections, so that none of them keeps its netns. */
+void rail_tcp_close(struct rail_worker_pod *pod);
+/* The answer to a forwarded query, with two bytes in front of it that this writes to. Nothing
+ * happens where the connection is gone. */
+void rail_tcp_reply(struct rail_tcp *tcp, uint64_t connection, uint8_t *framed, size_t size);
+
+/* worker_forward.c: what upstream nameservers are asked. */
+
+/* Who is waiting: a connection, or (0) the client at an address. */
+struct rail_forward_client {
+	uint64_t connection;
+	struct sockaddr_in6 address;
+};
+
+int rail_forward_new(struct rail_worker *worker, struct rail_forward **ret_forward,
+		     struct rail_error *error);
+void rail_forward_free(struct rail_forward *forward);
+/* Sends a query on; the answer goes to the client later, in whatever way it turns out. Where it
+ * cannot be sent: a negative errno value, and the caller answers SERVFAIL. */
+int rail_forward_query(struct rail_worker_pod *pod, const struct rail_forward_client *client,
+		       const uint8_t *query, size_t size);
+int rail_forward_timeout_ms(struct rail_forward *forward);
+void rail_forward_expire(struct rail_forward *forward);

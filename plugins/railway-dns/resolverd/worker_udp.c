@@ -1,0 +1,167 @@
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+
+#include "pkg/base/cleanup.h"
+#include "plugins/railway-dns/resolverd/worker_internal.h"
+
+enum {
+	BATCH = 32,
+	BATCHES_A_WAKE = 4, /* before another pod gets its turn */
+};
+
+/* One for all pods: a batch is answered before the next one is read. */
+struct rail_udp {
+	struct mmsghdr received[BATCH];
+	struct mmsghdr sent[BATCH];
+	struct iovec received_parts[BATCH];
+	struct iovec sent_parts[BATCH];
+	struct sockaddr_in6 clients[BATCH];
+	uint8_t queries[BATCH][RAIL_QUERY_SIZE_MAXIMUM];
+	uint8_t answers[BATCH][RAIL_DNS_UDP_MAXIMUM];
+};
+
+int rail_udp_new(struct rail_udp **ret_udp, struct rail_error *error)
+{
+	struct rail_udp *udp = calloc(1, sizeof(*udp));
+
+	if (udp == NULL)
+		return rail_fail(error, ENOMEM, "no memory for packets");
+	for (int i = 0; i < BATCH; i++) {
+		udp->received_parts[i].iov_base = udp->queries[i];
+		udp->received_parts[i].iov_len = sizeof(udp->queries[i]);
+		udp->received[i].msg_hdr.msg_iov = &udp->received_parts[i];
+		udp->received[i].msg_hdr.msg_iovlen = 1;
+		udp->received[i].msg_hdr.msg_name = &udp->clients[i];
+		udp->sent_parts[i].iov_base = udp->answers[i];
+		udp->sent[i].msg_hdr.msg_iov = &udp->sent_parts[i];
+		udp->sent[i].msg_hdr.msg_iovlen = 1;
+		udp->sent[i].msg_hdr.msg_namelen = sizeof(udp->clients[i]);
+	}
+	*ret_udp = udp;
+	return 0;
+}
+
+void rail_udp_free(struct rail_udp *udp)
+{
+	free(udp);
+}
+
+/* Writes the answer to a query, if there is one now; returns its size. */
+static size_t answer_query(struct rail_worker_pod *pod, const struct sockaddr_in6 *client,
+			   const uint8_t *query, size_t query_size, uint8_t *answer)
+{
+	const struct rail_dns_options options = {.ttl_s = pod->ttl_s};
+	const struct rail_forward_client waiting = {.address = *client};
+	size_t size = 0;
+
+	switch (rail_dns_answer(pod->environment->zone, &options, query, query_size, answer,
+				RAIL_DNS_UDP_MAXIMUM, &size)) {
+	case RAIL_DNS_DROP:
+		return 0;
+	case RAIL_DNS_ANSWER:
+		return size;
+	case RAIL_DNS_FORWARD:
+		break;
+	}
+	if (rail_forward_query(pod, &waiting, query, query_size) == 0)
+		return 0;
+	return rail_dns_error(query, query_size, RAIL_DNS_SERVFAIL, answer, RAIL_DNS_UDP_MAXIMUM);
+}
+
+static void send_answers(const struct rail_worker_pod *pod, struct rail_udp *udp,
+			 unsigned int count)
+{
+	unsigned int done = 0;
+
+	/* What is not taken at the second attempt is lost, as packets are. */
+	for (int attempt = 0; attempt < 2 && done < count; attempt++) {
+		int sent = sendmmsg(pod->udp, udp->sent + done, count - done,
+				    MSG_DONTWAIT | MSG_NOSIGNAL);
+
+		/* The error is about the first one: go on behind it. */
+		done += sent > 0 ? (unsigned int)sent : 1;
+	}
+}
+
+/* Returns whether there may be more to read. */
+static bool serve_batch(struct rail_worker_pod *pod)
+{
+	struct rail_udp *udp = pod->worker->udp;
+	unsigned int answer_count = 0;
+
+	/* The kernel writes to these. */
+	for (int i = 0; i < BATCH; i++)
+		udp->received[i].msg_hdr.msg_namelen = sizeof(udp->clients[i]);
+
+	int count = recvmmsg(pod->udp, udp->received, BATCH, MSG_DONTWAIT, NULL);
+
+	for (int i = 0; i < count; i++) {
+		const struct msghdr *header = &udp->received[i].msg_hdr;
+		const struct sockaddr_in6 *client = &udp->clients[i];
+
+		/* Nobody listens at port 0: whoever wrote that means somebody else. */
+		if ((header->msg_flags & MSG_TRUNC) != 0 ||
+		    header->msg_namelen != sizeof(*client) || client->sin6_port == 0)
+			continue;
+
+		size_t size = answer_query(pod, client, udp->queries[i], udp->received[i].msg_len,
+					   udp->answers[answer_count]);
+
+		if (size == 0)
+			continue;
+		udp->sent_parts[answer_count].iov_len = size;
+		udp->sent[answer_count].msg_hdr.msg_name = &udp->clients[i];
+		answer_count++;
+	}
+	if (answer_count != 0)
+		send_answers(pod, udp, answer_count);
+	return count == BATCH;
+}
+
+static void on_udp(void *context, uint32_t events)
+{
+	struct rail_worker_pod *pod = context;
+
+	if ((events & EPOLLERR) != 0) {
+		int cause = 0;
+		socklen_t size = sizeof(cause);
+
+		/* Reading it takes it away, or it would be reported for ever. */
+		(void)getsockopt(pod->udp, SOL_SOCKET, SO_ERROR, &cause, &size);
+		if (cause == ECONNABORTED)
+			events |= EPOLLHUP;
+	}
+	if ((events & EPOLLHUP) != 0) {
+		rail_worker_complain(pod->worker, "a pod's UDP socket is no longer usable", 0);
+		rail_source_remove(&pod->udp_source);
+		pod->broken = true;
+		return;
+	}
+	for (int i = 0; i < BATCHES_A_WAKE; i++)
+		if (!serve_batch(pod))
+			return;
+}
+
+int rail_udp_open(struct rail_worker_pod *pod, struct rail_error *error)
+{
+	return rail_loop_watch(pod->worker->loop, pod->udp, EPOLLIN, on_udp, pod, &pod->udp_source,
+			       error);
+}
+
+void rail_udp_close(struct rail_worker_pod *pod)
+{
+	rail_source_remove(&pod->udp_source);
+	if (pod->udp >= 0)
+		(void)close(pod->udp);
+	pod->udp = -EBADF;
+}
+
+void rail_udp_reply(struct rail_worker_pod *pod, const struct sockaddr_in6 *client,
+		    const uint8_t *answer, size_t size)
+{
+	(void)sendto(pod->udp, answer, size, MSG_DONTWAIT | MSG_NOSIGNAL,
+		     (const struct sockaddr *)client, sizeof(*client));
+}

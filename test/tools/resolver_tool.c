@@ -1,0 +1,267 @@
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "pkg/base/cleanup.h"
+#include "pkg/dns/registration.h"
+#include "pkg/store/registry.h"
+
+/*
+ * For tests of the resolver daemon without the plugins: writes what they would into the stores, and
+ * asks what they would.
+ *
+ *     resolver_tool put STATE RUN ENVIRONMENT SERVICE REPLICA CONTAINER NETNS [UPSTREAM-V4:PORT]
+ *     resolver_tool named STATE RUN CONTAINER 0|1      the member's flag
+ *     resolver_tool enabled STATE RUN ENVIRONMENT 0|1
+ *     resolver_tool show STATE RUN CONTAINER           "<state> <parts> <named> <address>"
+ *     resolver_tool delete STATE RUN CONTAINER
+ *     resolver_tool ask SOCKET add|remove|check|status [CONTAINER [NETNS]]
+ *
+ * The attachment is (test, CONTAINER, eth0). put prints the address that it gives.
+ */
+
+static int fail(const struct rail_error *error)
+{
+	(void)fprintf(stderr, "%s (code %d, errno %d)\n", error->message, error->code,
+		      error->errnum);
+	return EXIT_FAILURE;
+}
+
+static void copy(char *target, size_t size, const char *source)
+{
+	(void)snprintf(target, size, "%s", source);
+}
+
+static struct rail_attachment_key make_key(const char *container)
+{
+	struct rail_attachment_key key = {.network = "test", .interface = "eth0"};
+
+	copy(key.container_id, sizeof(key.container_id), container);
+	return key;
+}
+
+static void print_address(const struct in6_addr *address)
+{
+	for (int i = 0; i < 16; i += 2)
+		(void)printf("%x%s",
+			     (unsigned int)address->s6_addr[i] << 8 | address->s6_addr[i + 1],
+			     i < 14 ? ":" : "\n");
+}
+
+static int parse_upstream(const char *text, struct rail_endpoint *ret_endpoint)
+{
+	unsigned int bytes[4];
+	unsigned int port;
+
+	if (sscanf(text, "%3u.%3u.%3u.%3u:%5u", &bytes[0], &bytes[1], &bytes[2], &bytes[3],
+		   &port) != 5)
+		return -EINVAL;
+	ret_endpoint->family = AF_INET;
+	ret_endpoint->port = (uint16_t)port;
+	ret_endpoint->address.v4.s_addr =
+		htonl(bytes[0] << 24 | bytes[1] << 16 | bytes[2] << 8 | bytes[3]);
+	return 0;
+}
+
+static int put_registry(struct rail_store *store, const char *environment_name,
+			struct rail_attachment *attachment, struct rail_error *error)
+{
+	RAIL_CLEANUP(rail_transaction_abort) struct rail_transaction *registry = NULL;
+	RAIL_CLEANUP(rail_transaction_abort) struct rail_transaction *live = NULL;
+	const struct rail_pool pool = {.base = {.s6_addr = {0xfd}}, .length = 8};
+	struct rail_environment environment;
+	struct rail_service service;
+	struct rail_counter_range range;
+	const char *label = attachment->identity.service;
+	int result = rail_transaction_begin(store, RAIL_REGISTRY, RAIL_WRITE, &registry, error);
+
+	if (result == 0)
+		result = rail_environment_ensure(registry, environment_name, &pool, &environment,
+						 error);
+	if (result == 0)
+		result = rail_service_ensure(registry, &environment.prefix, label, label, &service,
+					     error);
+	if (result == 0)
+		result = rail_counter_reserve(registry, &environment.prefix, service.number,
+					      RAIL_NODE_LONE, &range, error);
+	if (result == 0)
+		result = rail_transaction_commit(&registry, error);
+	if (result < 0)
+		return result;
+	attachment->prefix = environment.prefix;
+	attachment->service = service.number;
+
+	result = rail_transaction_begin(store, RAIL_LIVE, RAIL_WRITE, &live, error);
+	if (result == 0)
+		result = rail_lease_range(live, &attachment->prefix, attachment->service,
+					  RAIL_NODE_LONE, &range, error);
+	if (result == 0)
+		result = rail_lease_take(live, &attachment->prefix, attachment->service,
+					 RAIL_NODE_LONE, &attachment->key, &attachment->address,
+					 error);
+	if (result == 0)
+		result = rail_transaction_commit(&live, error);
+	return result;
+}
+
+static int put(struct rail_store *store, int argc, char **argv, struct rail_error *error)
+{
+	RAIL_CLEANUP(rail_transaction_abort) struct rail_transaction *live = NULL;
+	RAIL_CLOSE int netns_fd = -EBADF;
+	struct rail_attachment attachment = {
+		.key = make_key(argv[3]),
+		.state = RAIL_READY,
+		.parts = RAIL_PART_LEASE | RAIL_PART_MEMBER | RAIL_PART_NAME,
+		.nsid = -1,
+		.resolver = {.port = 53, .ttl_s = 5},
+	};
+
+	copy(attachment.identity.environment, sizeof(attachment.identity.environment), argv[0]);
+	copy(attachment.identity.service, sizeof(attachment.identity.service), argv[1]);
+	copy(attachment.identity.service_original, sizeof(attachment.identity.service_original),
+	     argv[1]);
+	copy(attachment.identity.replica, sizeof(attachment.identity.replica), argv[2]);
+	copy(attachment.identity.replica_original, sizeof(attachment.identity.replica_original),
+	     argv[2]);
+	copy(attachment.netns_path, sizeof(attachment.netns_path), argv[4]);
+	if (argc > 5) {
+		if (parse_upstream(argv[5], &attachment.resolver.upstreams[0]) < 0)
+			return rail_fail(error, EINVAL, "'%s' is no upstream", argv[5]);
+		attachment.resolver.upstream_count = 1;
+	}
+
+	int result = rail_netns_open(argv[4], &netns_fd, &attachment.netns, error);
+
+	if (result == 0)
+		result = put_registry(store, argv[0], &attachment, error);
+	if (result == 0)
+		result = rail_transaction_begin(store, RAIL_LIVE, RAIL_WRITE, &live, error);
+	if (result < 0)
+		return result;
+
+	struct rail_member member = {
+		.address = attachment.address,
+		.local = true,
+		.published = true,
+		.named = true,
+		.node = RAIL_NODE_LONE,
+		.key = attachment.key,
+	};
+
+	memcpy(member.replica, attachment.identity.replica, sizeof(member.replica));
+	result = rail_attachment_put(live, &attachment, error);
+	if (result == 0)
+		result = rail_member_put(live, &member, error);
+	if (result == 0)
+		result = rail_transaction_commit(&live, error);
+	if (result == 0)
+		print_address(&attachment.address);
+	return result;
+}
+
+static int change(struct rail_store *store, const char *container, int named, bool removes,
+		  struct rail_error *error)
+{
+	RAIL_CLEANUP(rail_transaction_abort) struct rail_transaction *live = NULL;
+	const struct rail_attachment_key key = make_key(container);
+	struct rail_attachment attachment;
+	struct rail_member member;
+	int result = rail_transaction_begin(store, RAIL_LIVE, RAIL_WRITE, &live, error);
+
+	if (result == 0)
+		result = rail_attachment_get(live, &key, &attachment, error);
+	if (result == 0)
+		result = rail_member_get(live, &attachment.address, &member, error);
+	if (result < 0)
+		return result;
+	if (removes) {
+		result = rail_attachment_delete(live, &key, error);
+		if (result == 0)
+			result = rail_member_delete(live, &attachment.address, error);
+		if (result == 0)
+			result = rail_lease_release(live, &attachment.address, &key, error);
+	} else if (named >= 0) {
+		member.named = named != 0;
+		result = rail_member_put(live, &member, error);
+	} else {
+		static const char *const states[] = {
+			[RAIL_PENDING] = "pending", [RAIL_READY] = "ready", [RAIL_DEAD] = "dead"};
+
+		(void)printf("%s %u %d ", states[attachment.state], attachment.parts, member.named);
+		print_address(&attachment.address);
+	}
+	return result < 0 ? result : rail_transaction_commit(&live, error);
+}
+
+static int enable(struct rail_store *store, const char *environment, bool enabled,
+		  struct rail_error *error)
+{
+	RAIL_CLEANUP(rail_transaction_abort) struct rail_transaction *registry = NULL;
+	int result = rail_transaction_begin(store, RAIL_REGISTRY, RAIL_WRITE, &registry, error);
+
+	if (result == 0)
+		result = rail_environment_set_enabled(registry, environment, enabled, error);
+	return result < 0 ? result : rail_transaction_commit(&registry, error);
+}
+
+static int ask(int argc, char **argv, struct rail_error *error)
+{
+	static const char *const kinds[] = {
+		[RAIL_REGISTRATION_ADD] = "add",
+		[RAIL_REGISTRATION_REMOVE] = "remove",
+		[RAIL_REGISTRATION_CHECK] = "check",
+		[RAIL_REGISTRATION_STATUS] = "status",
+	};
+	struct rail_registration_request request = {.kind = RAIL_REGISTRATION_ADD};
+	RAIL_CLOSE int netns_fd = -EBADF;
+	struct rail_netns_id id;
+
+	while (strcmp(kinds[request.kind], argv[1]) != 0)
+		if (++request.kind > RAIL_REGISTRATION_STATUS)
+			return rail_fail(error, EINVAL, "'%s' is no request", argv[1]);
+	if (argc > 2)
+		request.key = make_key(argv[2]);
+	if (argc > 3) {
+		int result = rail_netns_open(argv[3], &netns_fd, &id, error);
+
+		if (result < 0)
+			return result;
+	}
+	return rail_registration_ask(argv[0], &request, netns_fd, error);
+}
+
+int main(int argc, char **argv)
+{
+	struct rail_error error = RAIL_ERROR_NONE;
+	RAIL_CLEANUP(rail_store_closep) struct rail_store *store = NULL;
+	const char *verb = argc > 1 ? argv[1] : "";
+
+	if (strcmp(verb, "ask") == 0 && argc >= 4)
+		return ask(argc - 2, argv + 2, &error) < 0 ? fail(&error) : EXIT_SUCCESS;
+	if (argc < 5) {
+		(void)fputs("usage: see the head of test/tools/resolver_tool.c\n", stderr);
+		return EXIT_FAILURE;
+	}
+	if (rail_store_open(argv[2], argv[3], &store, &error) < 0)
+		return fail(&error);
+
+	int result = -EINVAL;
+
+	if (strcmp(verb, "put") == 0 && argc >= 9)
+		result = put(store, argc - 4, argv + 4, &error);
+	else if (strcmp(verb, "named") == 0 && argc == 6)
+		result = change(store, argv[4], *argv[5] == '1', false, &error);
+	else if (strcmp(verb, "enabled") == 0 && argc == 6)
+		result = enable(store, argv[4], *argv[5] == '1', &error);
+	else if (strcmp(verb, "show") == 0)
+		result = change(store, argv[4], -1, false, &error);
+	else if (strcmp(verb, "delete") == 0)
+		result = change(store, argv[4], -1, true, &error);
+	else
+		(void)rail_fail(&error, EINVAL,
+				"'%s' with %d arguments: see the head of "
+				"test/tools/resolver_tool.c",
+				verb, argc - 2);
+	return result < 0 ? fail(&error) : EXIT_SUCCESS;
+}

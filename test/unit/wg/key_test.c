@@ -1,0 +1,82 @@
+#include <criterion/criterion.h>
+#include <string.h>
+
+#include "pkg/wg/key.h"
+
+/* RFC 7748, 6.1: Alice's and Bob's keys. */
+Test(wg_key, public_keys_of_rfc_7748)
+{
+	static const struct {
+		struct rail_key private_key;
+		struct rail_key public_key;
+	} pairs[] = {
+		{{{0x77, 0x07, 0x6d, 0x0a, 0x73, 0x18, 0xa5, 0x7d, 0x3c, 0x16, 0xc1,
+		   0x72, 0x51, 0xb2, 0x66, 0x45, 0xdf, 0x4c, 0x2f, 0x87, 0xeb, 0xc0,
+		   0x99, 0x2a, 0xb1, 0x77, 0xfb, 0xa5, 0x1d, 0xb9, 0x2c, 0x2a}},
+		 {{0x85, 0x20, 0xf0, 0x09, 0x89, 0x30, 0xa7, 0x54, 0x74, 0x8b, 0x7d,
+		   0xdc, 0xb4, 0x3e, 0xf7, 0x5a, 0x0d, 0xbf, 0x3a, 0x0d, 0x26, 0x38,
+		   0x1a, 0xf4, 0xeb, 0xa4, 0xa9, 0x8e, 0xaa, 0x9b, 0x4e, 0x6a}}},
+		{{{0x5d, 0xab, 0x08, 0x7e, 0x62, 0x4a, 0x8a, 0x4b, 0x79, 0xe1, 0x7f,
+		   0x8b, 0x83, 0x80, 0x0e, 0xe6, 0x6f, 0x3b, 0xb1, 0x29, 0x26, 0x18,
+		   0xb6, 0xfd, 0x1c, 0x2f, 0x8b, 0x27, 0xff, 0x88, 0xe0, 0xeb}},
+		 {{0xde, 0x9e, 0xdb, 0x7d, 0x7b, 0x7d, 0xc1, 0xb4, 0xd3, 0x5b, 0x61,
+		   0xc2, 0xec, 0xe4, 0x35, 0x37, 0x3f, 0x83, 0x43, 0xc8, 0x5b, 0x78,
+		   0x67, 0x4d, 0xad, 0xfc, 0x7e, 0x14, 0x6f, 0x88, 0x2b, 0x4f}}},
+	};
+
+	for (size_t i = 0; i < 2; i++) {
+		struct rail_key public_key;
+
+		rail_key_public(&pairs[i].private_key, &public_key);
+		cr_assert(rail_key_equal(&public_key, &pairs[i].public_key));
+	}
+}
+
+Test(wg_key, generated_keys_are_clamped_and_differ)
+{
+	struct rail_key keys[20];
+
+	for (size_t i = 0; i < 20; i++) {
+		cr_assert_eq(rail_key_generate(&keys[i], NULL), 0);
+		cr_assert_eq(keys[i].bytes[0] & 7, 0);
+		cr_assert_eq(keys[i].bytes[31] & 0xc0, 0x40);
+		for (size_t j = 0; j < i; j++)
+			cr_assert_not(rail_key_equal(&keys[i], &keys[j]));
+	}
+}
+
+Test(wg_key, every_bit_counts_for_equality)
+{
+	struct rail_key one = {.bytes = {1, 2, 3}};
+
+	for (unsigned int bit = 0; bit < RAIL_KEY_SIZE * 8; bit++) {
+		struct rail_key other = one;
+
+		cr_assert(rail_key_equal(&one, &other));
+		other.bytes[bit / 8] = (uint8_t)(other.bytes[bit / 8] ^ (1U << (bit % 8)));
+		cr_assert_not(rail_key_equal(&one, &other));
+	}
+}
+
+Test(wg_key, wiped_key_is_zero)
+{
+	struct rail_key key;
+	const struct rail_key zero = {.bytes = {0}};
+
+	memset(&key, 0xa5, sizeof(key));
+	rail_key_wipe(&key);
+	cr_assert(rail_key_equal(&key, &zero));
+}
+
+Test(wg_key, text_is_base64)
+{
+	struct rail_key key;
+	char text[RAIL_KEY_TEXT_SIZE];
+
+	memset(&key, 0, sizeof(key));
+	rail_key_format(&key, text);
+	cr_assert_str_eq(text, "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=");
+	memset(&key, 0xff, sizeof(key));
+	rail_key_format(&key, text);
+	cr_assert_str_eq(text, "//////////////////////////////////////////8=");
+}
