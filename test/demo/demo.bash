@@ -15,6 +15,7 @@ fail() {
 	exit 1
 }
 
+links_before=$(ip -o link | wc -l)
 mkdir -p "$NODE"
 node_conflist "$CONFLIST"
 resolver_start || fail "railway-resolverd does not start"
@@ -87,12 +88,12 @@ pod_del production-api-4 || fail "DEL of production-api-4"
 ip netns del production-api-4
 
 bold "WireGuard's own view of production/web"
-device=$(wg show interfaces | tr ' ' '\n' | while read -r name; do
-	address=$(pod_address production-api-1)
-	peer=$(wg show "$name" allowed-ips | grep -c "$address" || true)
-	self=$(wg show "$name" allowed-ips | grep -c "$(pod_address production-web-1)" || true)
-	[ "$peer" = 1 ] && [ "$self" = 0 ] && echo "$name"
-done | head -1)
+peer=$(pod_address production-api-1) self=$(pod_address production-web-1)
+device=
+for candidate in $(wg show interfaces); do
+	peers=$(wg show "$candidate" allowed-ips)
+	[[ $peers == *"$peer/128"* && $peers != *"$self/128"* ]] && device=$candidate
+done
 [ -n "$device" ] || fail "no WireGuard device has production/api-1 as a peer"
 wg show "$device" | sed 's/^/    /'
 handshakes=$(wg show "$device" latest-handshakes | awk '$2 > 0' | wc -l)
@@ -124,7 +125,8 @@ for ns in $(ip netns list | awk '{print $1}' | sort); do
 	ip netns del "$ns"
 done
 resolver_stop
-left=$(wg show interfaces)$(pgrep -x wireguard-go || true)$(ip -o link | grep -v ' lo:' || true)
+left=$(wg show interfaces)$(pgrep -x wireguard-go || true)$(ls /var/run/wireguard)
 [ -z "$left" ] || fail "left behind: $left"
+[ "$(ip -o link | wc -l)" = "$links_before" ] || fail "left behind: $(ip -o link)"
 say "interfaces, tunnels, processes and names left: none"
 printf '\n\033[32mdemo: everything holds\033[0m\n'
