@@ -78,16 +78,20 @@ int ipam_del(const struct rail_cni_call *call, struct rail_error *error)
 }
 
 struct address_search {
-	const struct in6_addr *wanted;
-	bool found;
+	const struct rail_attachment *attachment;
+	bool differs;
 };
 
-static int match_address(void *context, const struct rail_result_address *address)
+/* Behind another main plugin the result does not have the private address; where it has one it is
+ * the leased one. */
+static int compare_address(void *context, const struct rail_result_address *address)
 {
 	struct address_search *search = context;
 
-	search->found = memcmp(&address->address, search->wanted, sizeof(*search->wanted)) == 0;
-	return search->found ? 1 : 0;
+	search->differs = rail_prefix_contains(&search->attachment->prefix, &address->address) &&
+			  memcmp(&address->address, &search->attachment->address,
+				 sizeof(address->address)) != 0;
+	return search->differs ? 1 : 0;
 }
 
 int ipam_check(const struct rail_cni_call *call, struct rail_error *error)
@@ -123,13 +127,17 @@ int ipam_check(const struct rail_cni_call *call, struct rail_error *error)
 
 	if (call->prev_result == NULL)
 		return 0;
-	struct address_search search = {.wanted = &attachment.address};
-	result = rail_result_each_address(call->prev_result, call->version, match_address, &search,
-					  error);
-	if (result >= 0 && !search.found)
-		return rail_fail_code(error, RAIL_CODE_CHECK_FAILED, ENOENT,
-				      "prevResult does not have the leased address %s", text);
-	return result < 0 ? result : 0;
+	struct address_search search = {.attachment = &attachment};
+	result = rail_result_each_address(call->prev_result, call->version, compare_address,
+					  &search, error);
+	if (result < 0 && result != -ENOENT)
+		return result;
+	if (search.differs)
+		return rail_fail_code(error, RAIL_CODE_CHECK_FAILED, ESTALE,
+				      "prevResult has another address of the environment than the "
+				      "leased one, %s",
+				      text);
+	return 0;
 }
 
 int ipam_gc(const struct rail_cni_call *call, struct rail_error *error)

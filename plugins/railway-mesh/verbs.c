@@ -11,21 +11,30 @@
 #include "plugins/railway-mesh/addresses.h"
 #include "plugins/railway-mesh/join.h"
 
-/* Behind another main plugin the pod's CNI_IFNAME is taken. */
+/* Whether another main plugin has made the pod's CNI_IFNAME. */
+static bool is_behind_another(const struct rail_cni_call *call)
+{
+	return call->prev_result != NULL &&
+	       rail_result_find_interface(call->prev_result, call->interface, call->netns) >= 0;
+}
+
 static const char *choose_interface_name(const struct rail_operation *operation)
 {
 	const struct rail_cni_call *call = operation->call;
 
 	if (operation->settings.interface[0] != '\0')
 		return operation->settings.interface;
-	if (call->prev_result != NULL &&
-	    rail_result_find_interface(call->prev_result, call->interface, call->netns) >= 0)
+	if (is_behind_another(call))
 		return "railway0";
 	return call->interface;
 }
 
-/* In the plain chain railway-ipam's address and route stand in prevResult already; the address only
- * lacks its interface. */
+/*
+ * In the plain chain railway-ipam's address and route stand in prevResult already; the address only
+ * lacks its interface. Behind another main plugin only the interface is added: the reference
+ * plugins' CHECK expects every address and route of the result on their own interface, and
+ * Kubernetes would take the private address for one of the pod's own.
+ */
 static int make_result(const struct rail_cni_call *call, const struct rail_attachment *attachment,
 		       unsigned int mtu, struct rail_json **ret_result, struct rail_error *error)
 {
@@ -40,6 +49,10 @@ static int make_result(const struct rail_cni_call *call, const struct rail_attac
 					    mtu, call->netns, &index, error);
 	if (outcome < 0)
 		return outcome;
+	if (is_behind_another(call)) {
+		*ret_result = RAIL_TAKE_POINTER(result);
+		return 0;
+	}
 	if (call->ipam != NULL) {
 		rail_prefix_format(&attachment->prefix, environment);
 		outcome = rail_result_add_address(result, call->version, &attachment->address,

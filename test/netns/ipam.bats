@@ -21,6 +21,8 @@ address() { jq -r '.ips[0].address' <<<"$output" | cut -d/ -f1; }
 	plugin railway-ipam CHECK "$(config railway-ipam "$SERVICE,\"prevResult\":$output")"
 	[ "$status" = 0 ]
 	[ -z "$output" ]
+	plugin railway-ipam CHECK "$(config railway-ipam "$SERVICE,\"prevResult\":{\"cniVersion\":\"1.0.0\",\"ips\":[{\"address\":\"$prefix::9/64\"}]}")"
+	expect_error 102 'leased'
 	del
 	[ "$status" = 0 ]
 	[ -z "$output" ]

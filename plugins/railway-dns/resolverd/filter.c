@@ -75,6 +75,7 @@ static const char *const allowed[] = {
 	"fstat",
 	"stat",
 	"newfstatat",
+	"getdents",
 	"getdents64",
 	"getppid",
 	"getuid",
