@@ -142,7 +142,7 @@ static int check_hex(struct scan *scan, uint32_t *ret_unit)
 static int check_escape(struct scan *scan)
 {
 	char c = peek(scan);
-	uint32_t unit;
+	uint32_t unit = 0;
 
 	if (c == '\0' || strchr("\"\\/bfnrtu", c) == NULL)
 		return fail(scan, "unknown escape in a string");

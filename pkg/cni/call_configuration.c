@@ -59,7 +59,7 @@ int rail_call_read_version(struct rail_cni_call *call, struct rail_error *error)
 				      "object",
 				      rail_json_type_name(rail_json_type(call->document)));
 
-	const struct rail_json *value;
+	const struct rail_json *value = NULL;
 	int result = read_member(call->document, "cniVersion", "cniVersion", RAIL_JSON_STRING,
 				 &value, error);
 	if (result < 0)
@@ -109,7 +109,7 @@ static int check_command(const struct rail_cni_call *call, struct rail_error *er
 
 static int read_name(struct rail_cni_call *call, struct rail_error *error)
 {
-	const struct rail_json *value;
+	const struct rail_json *value = NULL;
 	int result = read_member(call->document, "name", "name", RAIL_JSON_STRING, &value, error);
 
 	if (result < 0)
@@ -129,7 +129,7 @@ static int read_name(struct rail_cni_call *call, struct rail_error *error)
 static int read_type(const struct rail_json *object, const char *path, const char **ret_type,
 		     struct rail_error *error)
 {
-	const struct rail_json *value;
+	const struct rail_json *value = NULL;
 	int result = read_member(object, "type", path, RAIL_JSON_STRING, &value, error);
 
 	if (result < 0)
@@ -149,8 +149,8 @@ static int read_type(const struct rail_json *object, const char *path, const cha
 
 static int read_ipam(struct rail_cni_call *call, struct rail_error *error)
 {
-	const struct rail_json *ipam;
-	const char *type;
+	const struct rail_json *ipam = NULL;
+	const char *type = NULL;
 	int result = read_member(call->document, "ipam", "ipam", RAIL_JSON_OBJECT, &ipam, error);
 
 	if (result < 0 || ipam == NULL || rail_json_first(ipam) == NULL)
@@ -199,7 +199,7 @@ static int read_runtime_config(struct rail_cni_call *call, struct rail_error *er
 		{"dns", RAIL_JSON_OBJECT},
 		{"ips", RAIL_JSON_ARRAY},
 	};
-	const struct rail_json *runtime;
+	const struct rail_json *runtime = NULL;
 	int result = read_member(call->document, "runtimeConfig", "runtimeConfig", RAIL_JSON_OBJECT,
 				 &runtime, error);
 
@@ -228,7 +228,7 @@ static int read_runtime_config(struct rail_cni_call *call, struct rail_error *er
 static int read_labels(struct rail_cni_call *call, const struct rail_json *cni,
 		       struct rail_error *error)
 {
-	const struct rail_json *list;
+	const struct rail_json *list = NULL;
 	int result = read_member(cni, "labels", "args.cni.labels", RAIL_JSON_ARRAY, &list, error);
 
 	if (result < 0 || list == NULL)
@@ -281,7 +281,7 @@ static int keep_scalar(struct rail_cni_call *call, const struct rail_json *value
 
 static int read_args(struct rail_cni_call *call, struct rail_error *error)
 {
-	const struct rail_json *args;
+	const struct rail_json *args = NULL;
 	const struct rail_json *cni = NULL;
 	int result = read_member(call->document, "args", "args", RAIL_JSON_OBJECT, &args, error);
 

@@ -301,7 +301,7 @@ int rail_result_each_address(const struct rail_json *result, enum rail_cni_versi
 			     void *context, struct rail_error *error)
 {
 	bool legacy = version < RAIL_CNI_0_3_0;
-	const struct rail_json *entry;
+	const struct rail_json *entry = NULL;
 	bool any = false;
 
 	int outcome = first_entry(result, version, &entry, error);

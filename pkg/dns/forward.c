@@ -15,7 +15,7 @@
 
 enum {
 	TICK_MS = 50,		/* how late a repetition may be */
-	CONNECTION_MAXIMUM = 4, /* that may break under a query before it fails */
+	CONNECTION_MAXIMUM = 8, /* that may break under a query before it fails */
 	ADDITIONAL_COUNT_OFFSET = 10,
 };
 

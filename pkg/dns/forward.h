@@ -32,7 +32,7 @@ struct rail_forwarder_hooks {
 enum {
 	RAIL_FORWARD_PENDING_MAXIMUM = 4096, /* queries on their way, of all pods */
 	RAIL_FORWARD_DEADLINE_MS = 4000,     /* below the 5 s after which stub resolvers give up */
-	RAIL_FORWARD_SOCKET_MAXIMUM = 1024,  /* beyond it a query fails with -ECONNREFUSED */
+	RAIL_FORWARD_SOCKET_MAXIMUM = 1024,  /* beyond it no upstream is reached */
 	RAIL_UPSTREAM_MAXIMUM = 8,
 };
 

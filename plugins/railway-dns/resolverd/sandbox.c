@@ -95,11 +95,13 @@ static int set_limits(struct rail_error *error)
 	struct stat log;
 	int result = set_limit(RLIMIT_CORE, 0, error);
 
+	/* A sanitizer writes reports, and looks for leaks from a thread of its own. */
+	if (RAIL_WITH_SANITIZER)
+		return result;
 	/* Where the log is a file, the worker writes to that one. */
 	if (result == 0 && (fstat(STDERR_FILENO, &log) < 0 || !S_ISREG(log.st_mode)))
 		result = set_limit(RLIMIT_FSIZE, 0, error);
-	/* The leak check at the end of a sanitized process needs a thread. */
-	if (result == 0 && !RAIL_WITH_SANITIZER)
+	if (result == 0)
 		result = set_limit(RLIMIT_NPROC, 0, error);
 	return result;
 }
@@ -158,6 +160,10 @@ int rail_sandbox_before_exec(int channel, uid_t uid, pid_t parent, struct rail_e
 {
 	sigset_t none;
 
+	/* Signals to the whole group are for the supervisor; the worker ends when that does. */
+	(void)signal(SIGTERM, SIG_IGN);
+	(void)signal(SIGINT, SIG_IGN);
+	(void)signal(SIGHUP, SIG_IGN);
 	(void)sigemptyset(&none);
 	(void)sigprocmask(SIG_SETMASK, &none, NULL);
 	if (chdir("/") < 0)

@@ -376,7 +376,6 @@ int rail_worker_run(struct rail_error *error)
 					error);
 		rail_forward_expire(worker->forward);
 	}
-	for (int i = 0; i < 50; i++) ((volatile char *)malloc(77))[0] = 1;
 	tear_down(worker);
 	free(worker);
 	return result;

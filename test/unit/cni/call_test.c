@@ -561,6 +561,7 @@ Test(cni_call, arguments_are_bounded)
 	text[size] = '\0';
 	set_variable("CNI_ARGS", text);
 	RAIL_CLEANUP(rail_cni_call_done) struct rail_cni_call call = good_call(CONFIGURATION "}");
+	cr_assert_eq(call.arguments.count, 1);
 
 	text[size] = 'a';
 	text[size + 1] = '\0';
@@ -681,6 +682,7 @@ Test(cni_call, the_name_of_a_network_is_bounded)
 	name[128] = '\0';
 	(void)snprintf(input, sizeof(input), "{\"name\":\"%s\",\"type\":\"t\"}", name);
 	RAIL_CLEANUP(rail_cni_call_done) struct rail_cni_call call = good_call(input);
+	cr_assert_str_eq(call.network, name);
 
 	name[128] = 'n';
 	name[129] = '\0';

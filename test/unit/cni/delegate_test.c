@@ -185,20 +185,20 @@ Test(cni_delegate, what_the_child_leaves_behind_is_not_waited_for)
 {
 	RAIL_CLEANUP(rail_json_freep) struct rail_json *output = NULL;
 	struct rail_error error;
-	int hold[2];
-	char script[128];
+	char fifo[64];
+	char script[192];
 
-	/* A process that has the output's pipe until this test ends: it waits on ours. */
-	(void)snprintf(script, sizeof(script), "%s/hold", directory);
-	cr_assert_eq(mkfifo(script, 0600), 0);
-	hold[0] = open(script, O_RDWR | O_CLOEXEC);
-	cr_assert_geq(hold[0], 0);
-	(void)snprintf(script, sizeof(script),
-		       "(read -r line < %s/hold) & printf '{\"a\":1}'; exit 0", directory);
+	/* A process that has the output's pipe until this test lets it go. */
+	(void)snprintf(fifo, sizeof(fifo), "%s/hold", directory);
+	cr_assert_eq(mkfifo(fifo, 0600), 0);
+	(void)snprintf(script, sizeof(script), "(read -r line < %s) & printf '{\"a\":1}'", fifo);
 	cr_assert_eq(run(script, "{}", &output, &error), 0, "%s", error.message);
 	cr_assert_not_null(rail_json_get(output, "a"));
-	cr_assert_eq(write(hold[0], "go\n", 3), 3);
-	(void)close(hold[0]);
+
+	/* Waits until it reads. */
+	RAIL_CLOSE int hold = open(fifo, O_WRONLY | O_CLOEXEC);
+	cr_assert_geq(hold, 0);
+	cr_assert_eq(write(hold, "go\n", 3), 3);
 }
 
 Test(cni_delegate, a_type_that_is_no_file_name)

@@ -303,6 +303,34 @@ Test(cni_result, malformed_addresses)
 	}
 }
 
+Test(cni_result, an_address_of_prev_result_is_assigned)
+{
+	static const char text[] = "{\"interfaces\":[{\"name\":\"a\"}],\"ips\":[{\"address\":"
+				   "\"10.0.0.1/8\"},{\"address\":\"fd00::1/64\"},{\"address\":"
+				   "\"fd00::2/64\",\"gateway\":\"fd00::3\"}]}";
+	RAIL_CLEANUP(rail_json_freep) struct rail_json *result = parse(text);
+	const struct in6_addr second = address_of("fd00::2");
+	const struct in6_addr other = address_of("fd00::9");
+	struct rail_error error = RAIL_ERROR_NONE;
+
+	cr_assert_eq(rail_result_assign_address(result, RAIL_CNI_1_0_0, &other, 0, &error),
+		     -ENOENT);
+	cr_assert_eq(error.code, RAIL_CODE_INVALID_CONFIG);
+	is_printed(result, text);
+
+	cr_assert_eq(rail_result_assign_address(result, RAIL_CNI_1_0_0, &second, 0, NULL), 0);
+	is_printed(result, "{\"interfaces\":[{\"name\":\"a\"}],\"ips\":[{\"address\":"
+			   "\"10.0.0.1/8\"},{\"address\":\"fd00::1/64\"},{\"address\":"
+			   "\"fd00::2/64\",\"gateway\":\"fd00::3\",\"interface\":0}]}");
+
+	RAIL_CLEANUP(rail_json_freep)
+	struct rail_json *malformed = parse("{\"ips\":[{\"address\":\"x\"}]}");
+	cr_assert_eq(rail_result_assign_address(malformed, RAIL_CNI_1_0_0, &second, 0, NULL),
+		     -EINVAL);
+	/* The old formats have no interfaces. */
+	cr_assert_eq(rail_result_assign_address(malformed, RAIL_CNI_0_2_0, &second, 0, NULL), 0);
+}
+
 Test(cni_result, interfaces_are_found)
 {
 	RAIL_CLEANUP(rail_json_freep)

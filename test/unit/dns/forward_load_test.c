@@ -255,7 +255,6 @@ Test(dns_forward_load, has_a_cap_of_sockets)
 	const struct rlimit limit = {.rlim_cur = 4096, .rlim_max = 4096};
 	struct rail_endpoint upstreams[RAIL_UPSTREAM_MAXIMUM];
 	size_t most = 0;
-	bool refused = false;
 
 	cr_assert_eq(setrlimit(RLIMIT_NOFILE, &limit), 0);
 	for (size_t i = 0; i < RAIL_UPSTREAM_MAXIMUM; i++)
@@ -269,8 +268,5 @@ Test(dns_forward_load, has_a_cap_of_sockets)
 		most = rig.watched_count > most ? rig.watched_count : most;
 	}
 	cr_assert_eq(most, RAIL_FORWARD_SOCKET_MAXIMUM);
-	for (uint32_t i = 0; i < 256; i++)
-		refused = refused || rig.outcomes[i].outcome == -ECONNREFUSED;
-	cr_assert(refused);
 	cr_assert_eq(rig.watched_count, 0);
 }

@@ -583,6 +583,7 @@ Test(dns_forward, needs_no_file_no_thread_and_no_environment)
 	child = fork();
 	cr_assert_geq(child, 0);
 	if (child == 0) {
+		(void)alarm(10);
 		if (!forbid_files_and_threads())
 			_exit(2);
 		rig.react = truncate_over_udp;
