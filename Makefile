@@ -121,7 +121,8 @@ $(TOOLS): $(BUILD)/test/%: $(BUILD)/test/tools/%.o $(LIBRARY)
 $(BUILD)/test/unit-tests: $(call objects,$(UNIT_SOURCES)) $(LIBRARY)
 	$(call say,LD,$@)
 	@mkdir -p $(@D)
-	$(Q)$(CC) $(BASE_CFLAGS) $(CFLAGS) $(BASE_LDFLAGS) $(LDFLAGS) -o $@ $^ $(LIBS) -lcriterion
+	$(Q)$(CC) $(BASE_CFLAGS) $(CFLAGS) $(BASE_LDFLAGS) $(LDFLAGS) -o $@ $^ $(LIBS) -lcriterion \
+		-Wl,--no-gc-sections # Criterion finds its tests by their section
 
 # Without the fuzz variant a target is a program that runs the files it is given (the corpus).
 FUZZ_MAIN := $(if $(filter fuzz,$(VARIANT)),,$(BUILD)/test/fuzz/main.o)
@@ -225,6 +226,12 @@ $(addprefix fuzz-,$(FUZZ_TARGETS)): fuzz-%:
 	@mkdir -p build/fuzz/found/$*
 	build/fuzz/test/fuzz-$* -max_total_time=$(FUZZ_SECONDS) build/fuzz/found/$* test/fuzz/corpus/$*
 
+# What takes longer than a person waits.
+.PHONY: test-long
+test-long: packages-test
+	@for target in $(FUZZ_TARGETS); do \
+		$(AS_OWNER) $(MAKE) --no-print-directory FUZZ_SECONDS=600 fuzz-$$target || exit 1; done
+
 .PHONY: test-netns
 test-netns: packages-test
 	@$(AS_OWNER) $(MAKE) --no-print-directory WERROR=1 tools
@@ -250,4 +257,5 @@ help:
 	@echo 'sudo make test  everything below, with the time of each; T=pattern runs matching tests'
 	@printf '                %s\n' $(TEST_TARGETS)
 	@echo 'sudo make bench ADD and DEL beside bridge + host-local'
+	@echo 'sudo make test-long  every fuzz target for ten minutes'
 	@echo 'make fuzz-NAME  FUZZ_SECONDS=60; NAME: $(FUZZ_TARGETS)'

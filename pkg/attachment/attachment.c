@@ -162,7 +162,7 @@ static int begin_new(struct rail_operation *operation, const struct rail_netns_i
 	};
 	struct rail_attachment existing;
 
-	if (operation->plugin == RAIL_PLUGIN_DNS && operation->settings.enabled)
+	if (operation->plugin == RAIL_PLUGIN_DNS)
 		return rail_fail_code(error, RAIL_CODE_INVALID_CONFIG, ENOENT,
 				      "no private network was made for this attachment: %s",
 				      parts_of(RAIL_PLUGIN_DNS)->advice);

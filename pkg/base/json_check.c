@@ -41,7 +41,9 @@ static bool at_end(const struct scan *scan)
 /* The byte at the position; NUL, which is nowhere allowed, at the end. */
 static char peek(const struct scan *scan)
 {
-	return at_end(scan) ? '\0' : scan->text[scan->position];
+	if (at_end(scan))
+		return '\0';
+	return scan->text[scan->position];
 }
 
 static bool accept(struct scan *scan, char wanted)

@@ -75,6 +75,9 @@ static char **make_environment(char *variable)
 
 struct child {
 	const char *type;
+	char *name;	    /* type, as its argv[0] */
+	char **environment; /* a list of its own; the strings are command and ours */
+	char command[32];
 	pid_t pid;  /* 0: none, or waited for */
 	int pidfd;  /* readable when it has ended */
 	int input;  /* our end of its standard input; closed when all is written */
@@ -95,6 +98,8 @@ static void child_done(struct child *child)
 	rail_cleanup_close(&child->input);
 	rail_cleanup_close(&child->output);
 	free(child->text);
+	free(child->environment);
+	free(child->name);
 }
 
 /* All descriptors but the standard ones end with the exec; SIGPIPE is as a plugin expects it. The
@@ -120,12 +125,13 @@ static int prepare(posix_spawn_file_actions_t *actions, posix_spawnattr_t *attri
 	return errnum;
 }
 
-static int spawn(const char *file, char *type, char **environment, int input, int output,
-		 pid_t *ret_pid, struct rail_error *error)
+static int spawn(struct child *child, const char *file, int input, int output,
+		 struct rail_error *error)
 {
 	posix_spawn_file_actions_t actions;
 	posix_spawnattr_t attributes;
-	char *arguments[] = {type, NULL};
+	char *arguments[] = {child->name, NULL};
+	pid_t pid = 0;
 
 	int errnum = posix_spawn_file_actions_init(&actions);
 	if (errnum != 0)
@@ -134,28 +140,28 @@ static int spawn(const char *file, char *type, char **environment, int input, in
 	if (errnum == 0) {
 		errnum = prepare(&actions, &attributes, input, output);
 		if (errnum == 0)
-			errnum = posix_spawn(ret_pid, file, &actions, &attributes, arguments,
-					     environment);
+			errnum = posix_spawn(&pid, file, &actions, &attributes, arguments,
+					     child->environment);
 		(void)posix_spawnattr_destroy(&attributes);
 	}
 	(void)posix_spawn_file_actions_destroy(&actions);
 	if (errnum != 0)
 		return rail_fail_errno(error, errnum, "execute '%s'", file);
+	child->pid = pid;
 	return 0;
 }
 
 static int start(struct child *child, const char *file, enum rail_cni_command command,
 		 struct rail_error *error)
 {
-	char variable[32];
 	int input[2];
 	int output[2];
 
-	(void)snprintf(variable, sizeof(variable), "CNI_COMMAND=%s", command_name(command));
-
-	RAIL_FREE char **environment = make_environment(variable);
-	RAIL_FREE char *type = strdup(child->type);
-	if (environment == NULL || type == NULL)
+	(void)snprintf(child->command, sizeof(child->command), "CNI_COMMAND=%s",
+		       command_name(command));
+	child->environment = make_environment(child->command);
+	child->name = strdup(child->type);
+	if (child->environment == NULL || child->name == NULL)
 		return rail_fail_errno(error, ENOMEM, "execute '%s'", file);
 
 	if (pipe2(input, O_CLOEXEC) < 0)
@@ -170,11 +176,9 @@ static int start(struct child *child, const char *file, enum rail_cni_command co
 	    fcntl(child->output, F_SETFL, O_NONBLOCK) < 0)
 		return rail_fail_errno(error, errno, "execute '%s'", file);
 
-	int result = spawn(file, type, environment, input_read, output_write, &child->pid, error);
-	if (result < 0) {
-		child->pid = 0;
+	int result = spawn(child, file, input_read, output_write, error);
+	if (result < 0)
 		return result;
-	}
 	child->pidfd = pidfd_open(child->pid, 0);
 	if (child->pidfd < 0)
 		return rail_fail_errno(error, errno, "watch plugin '%s'", child->type);
@@ -308,7 +312,7 @@ static int fail_of_child(const struct child *child, int status, struct rail_erro
 	const char *message = NULL;
 	int64_t code = RAIL_CODE_INTERNAL;
 
-	if (child->text != NULL && rail_json_parse(child->text, child->size, &object, NULL) == 0) {
+	if (rail_json_parse(child->text, child->size, &object, NULL) == 0) {
 		message = rail_json_string(rail_json_get(object, "msg"));
 		if (rail_json_integer(rail_json_get(object, "code"), 1, INT_MAX, &code) < 0)
 			code = RAIL_CODE_INTERNAL;
@@ -357,12 +361,36 @@ static int judge(const struct child *child, int status, struct rail_json **ret_o
 	return 0;
 }
 
+static int execute(struct child *child, const char *file, enum rail_cni_command command,
+		   const char *configuration, size_t size, struct rail_json **ret_output,
+		   struct rail_error *error)
+{
+	int status;
+	int result = start(child, file, command, error);
+
+	if (result == 0)
+		result = talk(child, configuration, size, error);
+	if (result < 0)
+		return result;
+
+	while (waitpid(child->pid, &status, 0) < 0)
+		if (errno != EINTR)
+			return rail_fail_errno(error, errno, "wait for plugin '%s'", child->type);
+	child->pid = 0;
+	return judge(child, status, ret_output, error);
+}
+
 int rail_delegate(const char *type, const char *path, enum rail_cni_command command,
 		  const char *configuration, size_t configuration_size,
 		  struct rail_json **ret_output, struct rail_error *error)
 {
 	char file[PATH_MAX];
-	int status;
+	struct child child = {
+		.type = type,
+		.pidfd = -EBADF,
+		.input = -EBADF,
+		.output = -EBADF,
+	};
 
 	if (!rail_cni_type_valid(type))
 		return rail_fail_code(error, RAIL_CODE_INVALID_CONFIG, EINVAL,
@@ -371,22 +399,8 @@ int rail_delegate(const char *type, const char *path, enum rail_cni_command comm
 	if (result < 0)
 		return result;
 
-	RAIL_CLEANUP(child_done)
-	struct child child = {
-		.type = type,
-		.pidfd = -EBADF,
-		.input = -EBADF,
-		.output = -EBADF,
-	};
-	result = start(&child, file, command, error);
-	if (result == 0)
-		result = talk(&child, configuration, configuration_size, error);
-	if (result < 0)
-		return result;
-
-	while (waitpid(child.pid, &status, 0) < 0)
-		if (errno != EINTR)
-			return rail_fail_errno(error, errno, "wait for plugin '%s'", type);
-	child.pid = 0;
-	return judge(&child, status, ret_output, error);
+	result = execute(&child, file, command, configuration, configuration_size, ret_output,
+			 error);
+	child_done(&child);
+	return result;
 }

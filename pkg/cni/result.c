@@ -83,7 +83,7 @@ int rail_result_add_interface(struct rail_json *result, enum rail_cni_version ve
 		return 0;
 	}
 
-	struct rail_json *interfaces;
+	struct rail_json *interfaces = NULL;
 	int outcome = need_container(result, "interfaces", RAIL_JSON_ARRAY, &interfaces, error);
 	if (outcome < 0)
 		return outcome;
@@ -112,7 +112,7 @@ int rail_result_add_address(struct rail_json *result, enum rail_cni_version vers
 {
 	char text[INET6_ADDRSTRLEN];
 	char cidr[INET6_ADDRSTRLEN + 16];
-	struct rail_json *container;
+	struct rail_json *container = NULL;
 	int outcome;
 
 	(void)inet_ntop(AF_INET6, address, text, sizeof(text));
@@ -153,7 +153,7 @@ int rail_result_add_route(struct rail_json *result, enum rail_cni_version versio
 			  const char *destination, struct rail_error *error)
 {
 	struct rail_json *holder = result;
-	struct rail_json *routes;
+	struct rail_json *routes = NULL;
 	int outcome = 0;
 
 	if (version < RAIL_CNI_0_3_0)

@@ -332,7 +332,7 @@ int rail_config_read_upstreams(const struct rail_config_value *value,
 	static const char wanted[] = "must be a list of \"address\", \"address:port\" and "
 				     "\"[address]:port\"";
 	const char *texts[RAIL_LIST_MAXIMUM];
-	size_t count;
+	size_t count = 0;
 	int result = read_list(value, wanted, texts, &count);
 
 	(void)field;
@@ -350,7 +350,7 @@ int rail_config_read_fallback_nameservers(const struct rail_config_value *value,
 {
 	static const char wanted[] = "must be a list of IPv4 and IPv6 addresses";
 	const char *texts[RAIL_LIST_MAXIMUM];
-	size_t count;
+	size_t count = 0;
 	int result = read_list(value, wanted, texts, &count);
 
 	(void)field;
@@ -390,7 +390,7 @@ int rail_config_read_search_domains(const struct rail_config_value *value,
 {
 	static const char wanted[] = "must be a list of domain names";
 	const char *texts[RAIL_LIST_MAXIMUM];
-	size_t count;
+	size_t count = 0;
 	int result = read_list(value, wanted, texts, &count);
 
 	(void)field;

@@ -15,7 +15,7 @@
 
 enum {
 	TICK_MS = 50,		/* how late a repetition may be */
-	CONNECTION_MAXIMUM = 8, /* that may break under a query before it fails */
+	CONNECTION_MAXIMUM = 4, /* that may break under a query before it fails */
 	ADDITIONAL_COUNT_OFFSET = 10,
 };
 
@@ -23,9 +23,10 @@ TAILQ_HEAD(pending_list, pending);
 
 /* A query. It is released when its caller was called and c-ares has let go of it. */
 struct pending {
-	struct rail_ares_query query; /* first: this is what answered is given */
-	TAILQ_ENTRY(pending) link;    /* in waiting, then in settled */
-	TAILQ_ENTRY(pending) repeat_link;
+	struct rail_ares_query query;	  /* first: this is what answered is given */
+	TAILQ_ENTRY(pending) link;	  /* in waiting, then in settled */
+	TAILQ_ENTRY(pending) repeat_link; /* in repeat or later, besides waiting */
+	struct pending_list *repeat_list; /* which; NULL: neither */
 	struct rail_forwarder *forwarder;
 	struct rail_upstream_set *set; /* held while in waiting */
 	rail_forward_callback callback;
@@ -47,7 +48,8 @@ struct pending {
 struct rail_forwarder {
 	struct rail_upstreams *upstreams;
 	struct pending_list waiting; /* in the order of their deadlines */
-	struct pending_list repeat;  /* to be asked again; in waiting too */
+	struct pending_list repeat;  /* to be asked again once c-ares has returned */
+	struct pending_list later;   /* to be asked again at the next tick */
 	struct pending_list settled; /* their callers are to be called */
 	size_t allocated;
 	size_t asked;
@@ -70,6 +72,29 @@ static void release(struct pending *pending)
 	free(pending);
 }
 
+static void put_into(struct pending *pending, struct pending_list *list)
+{
+	if (pending->repeat_list != NULL)
+		TAILQ_REMOVE(pending->repeat_list, pending, repeat_link);
+	pending->repeat_list = list;
+	if (list != NULL)
+		TAILQ_INSERT_TAIL(list, pending, repeat_link);
+}
+
+/* c-ares knows when its next repetition is due only by looking at every query: while it has any,
+ * it is called regularly. */
+static bool is_ticking(const struct rail_forwarder *forwarder)
+{
+	return forwarder->asked > 0 || !TAILQ_EMPTY(&forwarder->later);
+}
+
+/* To be called before that becomes true. */
+static void start_ticking(struct rail_forwarder *forwarder)
+{
+	if (!is_ticking(forwarder))
+		forwarder->tick_ms = now_ms() + TICK_MS;
+}
+
 /* An answer that was to be bettered is better than none. */
 static void settle(struct pending *pending, int outcome)
 {
@@ -77,6 +102,7 @@ static void settle(struct pending *pending, int outcome)
 
 	pending->outcome = pending->answer != NULL ? 0 : outcome;
 	pending->settled = true;
+	put_into(pending, NULL);
 	rail_upstream_set_release(pending->set);
 	pending->set = NULL;
 	TAILQ_REMOVE(&forwarder->waiting, pending, link);
@@ -134,7 +160,6 @@ static void answered(struct rail_ares_query *query, int outcome, const uint8_t *
 {
 	struct pending *pending = (struct pending *)query;
 	struct rail_forwarder *forwarder = pending->forwarder;
-	bool repeat = false;
 
 	pending->asked = false;
 	forwarder->asked--;
@@ -143,19 +168,20 @@ static void answered(struct rail_ares_query *query, int outcome, const uint8_t *
 			release(pending);
 		return;
 	}
-	if (outcome == 0) {
+	if (outcome == 0)
 		outcome = keep_answer(pending, message, size);
-		repeat = outcome == 0 && wants_repetition(pending, message, size);
+	if (outcome == 0 && wants_repetition(pending, message, size)) {
+		put_into(pending, &forwarder->repeat);
 	} else if (outcome == -EMSGSIZE) {
 		pending->kind = RAIL_ARES_TCP;
-		repeat = true;
-	} else if (outcome == -ECONNREFUSED && pending->kind == RAIL_ARES_TCP) {
-		repeat = pending->connections < CONNECTION_MAXIMUM;
-	}
-	if (repeat)
-		TAILQ_INSERT_TAIL(&forwarder->repeat, pending, repeat_link);
-	else
+		put_into(pending, &forwarder->repeat);
+	} else if (outcome == -ECONNREFUSED && pending->kind == RAIL_ARES_TCP &&
+		   pending->connections < CONNECTION_MAXIMUM) {
+		start_ticking(forwarder);
+		put_into(pending, &forwarder->later);
+	} else {
 		settle(pending, outcome);
+	}
 }
 
 /* Gives a query that is in waiting to a channel of its kind. */
@@ -166,8 +192,8 @@ static int ask(struct rail_forwarder *forwarder, struct pending *pending)
 	/* c-ares sends the ID that it finds. */
 	if (getrandom(pending->bytes, sizeof(uint16_t), 0) != (ssize_t)sizeof(uint16_t))
 		return -EIO;
-	if (forwarder->asked++ == 0)
-		forwarder->tick_ms = now_ms() + TICK_MS;
+	start_ticking(forwarder);
+	forwarder->asked++;
 	pending->asked = true;
 	pending->connections += pending->kind == RAIL_ARES_TCP ? 1 : 0;
 	rc = rail_upstreams_ask(forwarder->upstreams, pending->set, pending->kind, pending->bytes,
@@ -179,7 +205,7 @@ static int ask(struct rail_forwarder *forwarder, struct pending *pending)
 	return rc;
 }
 
-/* Asks again what answered wants to, once c-ares has returned. */
+/* Asks again what answered could not. */
 static void repeat_queries(struct rail_forwarder *forwarder)
 {
 	struct pending *pending;
@@ -187,7 +213,7 @@ static void repeat_queries(struct rail_forwarder *forwarder)
 	while ((pending = TAILQ_FIRST(&forwarder->repeat)) != NULL) {
 		int rc;
 
-		TAILQ_REMOVE(&forwarder->repeat, pending, repeat_link);
+		put_into(pending, NULL);
 		rc = ask(forwarder, pending);
 		if (rc < 0)
 			settle(pending, rc);
@@ -227,6 +253,7 @@ struct rail_forwarder *rail_forwarder_new(const struct rail_forwarder_hooks *hoo
 	}
 	TAILQ_INIT(&forwarder->waiting);
 	TAILQ_INIT(&forwarder->repeat);
+	TAILQ_INIT(&forwarder->later);
 	TAILQ_INIT(&forwarder->settled);
 	return forwarder;
 }
@@ -347,7 +374,7 @@ int rail_forwarder_timeout_ms(struct rail_forwarder *forwarder)
 
 	if (!TAILQ_EMPTY(&forwarder->settled))
 		return 0;
-	if (forwarder->asked > 0 && forwarder->tick_ms < due)
+	if (is_ticking(forwarder) && forwarder->tick_ms < due)
 		due = forwarder->tick_ms;
 	if (first != NULL && first->deadline_ms < due)
 		due = first->deadline_ms;
@@ -362,8 +389,9 @@ void rail_forwarder_expire(struct rail_forwarder *forwarder)
 	int64_t now = now_ms();
 	struct pending *pending;
 
-	/* c-ares knows when its next repetition is due only by looking at every query. */
-	if (forwarder->asked > 0 && now >= forwarder->tick_ms) {
+	if (is_ticking(forwarder) && now >= forwarder->tick_ms) {
+		while ((pending = TAILQ_FIRST(&forwarder->later)) != NULL)
+			put_into(pending, &forwarder->repeat);
 		rail_upstreams_process(forwarder->upstreams);
 		forwarder->tick_ms = now + TICK_MS;
 	}

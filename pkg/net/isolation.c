@@ -23,9 +23,11 @@ struct rule {
 	uint8_t action;
 	uint32_t table;
 	char interface[IFNAMSIZ]; /* iif; "" for any */
-	uint8_t length;		  /* of to, in bits; 0 for any destination */
 	struct in6_addr to;
-	bool other; /* selects or does something else besides */
+	struct in6_addr from;
+	uint8_t to_length;   /* in bits; 0 for any destination */
+	uint8_t from_length; /* 0 for any source */
+	bool other;	     /* selects or does something else besides */
 };
 
 static const struct rule default_rule = {.action = FR_ACT_TO_TBL, .table = RT_TABLE_LOCAL};
@@ -47,10 +49,12 @@ static void make_rules(const struct rail_isolation *isolation, struct rule rules
 		{.action = FR_ACT_TO_TBL,
 		 .table = RAIL_MESH_TABLE,
 		 .interface = "lo",
-		 .length = PREFIX_LENGTH,
+		 .to_length = PREFIX_LENGTH,
 		 .to = prefix},
-		{.action = FR_ACT_PROHIBIT, .length = PREFIX_LENGTH, .to = prefix},
-		{.action = FR_ACT_PROHIBIT, .length = 128, .to = rail_resolver_address},
+		{.action = FR_ACT_PROHIBIT, .to_length = PREFIX_LENGTH, .to = prefix},
+		{.action = FR_ACT_PROHIBIT, .to_length = 128, .to = rail_resolver_address},
+		{.action = FR_ACT_PROHIBIT, .from_length = PREFIX_LENGTH, .from = prefix},
+		{.action = FR_ACT_PROHIBIT, .from_length = 128, .from = rail_resolver_address},
 		{.action = FR_ACT_TO_TBL, .table = RT_TABLE_LOCAL},
 	};
 
@@ -65,21 +69,33 @@ static bool rule_equal(const struct rule *one, const struct rule *other)
 {
 	return !one->other && !other->other && one->priority == other->priority &&
 	       one->action == other->action && one->table == other->table &&
-	       strcmp(one->interface, other->interface) == 0 && one->length == other->length &&
-	       IN6_ARE_ADDR_EQUAL(&one->to, &other->to);
+	       strcmp(one->interface, other->interface) == 0 &&
+	       one->to_length == other->to_length && IN6_ARE_ADDR_EQUAL(&one->to, &other->to) &&
+	       one->from_length == other->from_length &&
+	       IN6_ARE_ADDR_EQUAL(&one->from, &other->from);
+}
+
+static void selector_format(const char *word, const struct in6_addr *address, uint8_t length,
+			    char *text, size_t size)
+{
+	char digits[INET6_ADDRSTRLEN] = "";
+
+	text[0] = '\0';
+	if (length == 0)
+		return;
+	(void)inet_ntop(AF_INET6, address, digits, sizeof(digits));
+	(void)snprintf(text, size, " %s %s/%u", word, digits, length);
 }
 
 /* As ip-rule(8) would show it: "3: iif lo to fd00::/48 lookup 21057". */
 static void rule_format(const struct rule *rule, char text[static WHAT_SIZE])
 {
-	char to[INET6_ADDRSTRLEN + 16] = "";
-	char address[INET6_ADDRSTRLEN] = "";
+	char to[INET6_ADDRSTRLEN + 16];
+	char from[INET6_ADDRSTRLEN + 16];
 	char action[32];
 
-	if (rule->length > 0) {
-		(void)inet_ntop(AF_INET6, &rule->to, address, sizeof(address));
-		(void)snprintf(to, sizeof(to), " to %s/%u", address, rule->length);
-	}
+	selector_format("to", &rule->to, rule->to_length, to, sizeof(to));
+	selector_format("from", &rule->from, rule->from_length, from, sizeof(from));
 	if (rule->action == FR_ACT_PROHIBIT)
 		(void)snprintf(action, sizeof(action), "prohibit");
 	else if (rule->action == FR_ACT_TO_TBL && rule->table == RT_TABLE_LOCAL)
@@ -88,7 +104,7 @@ static void rule_format(const struct rule *rule, char text[static WHAT_SIZE])
 		(void)snprintf(action, sizeof(action), "lookup %u", rule->table);
 	else
 		(void)snprintf(action, sizeof(action), "action %u", rule->action);
-	(void)snprintf(text, WHAT_SIZE, "%u:%s%s%s %s%s", rule->priority,
+	(void)snprintf(text, WHAT_SIZE, "%u:%s%s%s%s %s%s", rule->priority, from,
 		       rule->interface[0] != '\0' ? " iif " : "", rule->interface, to, action,
 		       rule->other ? " (and more)" : "");
 }
@@ -98,7 +114,8 @@ static int send_rule(struct rail_netlink *netlink, uint16_t type, const struct r
 {
 	/* The attribute FRA_TABLE has room for the whole number. */
 	const struct fib_rule_hdr info = {.family = AF_INET6,
-					  .dst_len = rule->length,
+					  .dst_len = rule->to_length,
+					  .src_len = rule->from_length,
 					  .action = rule->action,
 					  .table = RT_TABLE_UNSPEC};
 	struct rail_request request;
@@ -115,8 +132,10 @@ static int send_rule(struct rail_netlink *netlink, uint16_t type, const struct r
 		rail_request_put_u32(&request, FRA_TABLE, rule->table);
 	if (rule->interface[0] != '\0')
 		rail_request_put_string(&request, FRA_IIFNAME, rule->interface);
-	if (rule->length > 0)
+	if (rule->to_length > 0)
 		rail_request_put(&request, FRA_DST, &rule->to, sizeof(rule->to));
+	if (rule->from_length > 0)
+		rail_request_put(&request, FRA_SRC, &rule->from, sizeof(rule->from));
 	/* The kernel made its default rules itself; what gives one back makes the same. */
 	if (type == RTM_NEWRULE)
 		rail_request_put_u8(&request, FRA_PROTOCOL,
@@ -152,9 +171,9 @@ static struct rule parse_rule(const struct nlmsghdr *reply)
 	const struct nlattr *attribute;
 	struct rule rule = {.action = info->action,
 			    .table = info->table,
-			    .length = info->dst_len,
-			    .other = info->src_len != 0 || info->tos != 0 ||
-				     (info->flags & FIB_RULE_INVERT) != 0};
+			    .to_length = info->dst_len,
+			    .from_length = info->src_len,
+			    .other = info->tos != 0 || (info->flags & FIB_RULE_INVERT) != 0};
 	uint32_t suppressed;
 
 	RAIL_FOR_EACH_ATTRIBUTE(attribute, reply, sizeof(*info))
@@ -172,6 +191,10 @@ static struct rule parse_rule(const struct nlmsghdr *reply)
 			break;
 		case FRA_DST:
 			if (!rail_attribute_bytes(attribute, &rule.to, sizeof(rule.to)))
+				rule.other = true;
+			break;
+		case FRA_SRC:
+			if (!rail_attribute_bytes(attribute, &rule.from, sizeof(rule.from)))
 				rule.other = true;
 			break;
 		case FRA_SUPPRESS_PREFIXLEN: /* always there; all ones for none */

@@ -6,23 +6,25 @@
 /*
  * What makes a pod fail closed, by routing rules in its netns alone: traffic for the environment's
  * /48 leaves by the mesh interface or not at all, and nobody on another interface's wire reaches
- * the pod's private address or the resolver's. The rules, in this order, in place of the default's
- * first one (ip-rule(8)):
+ * the pod's private address or the resolver's, nor passes itself off as a member or as the
+ * resolver. The rules, in this order, in place of the default's first one (ip-rule(8)):
  *
  *     iif lo lookup local
  *     iif <mesh> lookup local
  *     iif lo to <the /48> lookup RAIL_MESH_TABLE
  *     to <the /48> prohibit
  *     to fd12::10 prohibit
+ *     from <the /48> prohibit
+ *     from fd12::10 prohibit
  *     lookup local
  */
 
 enum {
 	RAIL_MESH_TABLE = 21057,
-	/* Of the six rules. The kernel asks the lowest priority first; nothing else may have one of
-	 * these or a lower one. */
+	/* Of the eight rules. The kernel asks the lowest priority first; nothing else may have one
+	 * of these or a lower one. */
 	RAIL_ISOLATION_PRIORITY_FIRST = 1,
-	RAIL_ISOLATION_PRIORITY_LAST = 6,
+	RAIL_ISOLATION_PRIORITY_LAST = 8,
 };
 
 struct rail_isolation {

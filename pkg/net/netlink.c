@@ -255,7 +255,7 @@ static int collect(struct rail_netlink *netlink, struct collector *collector,
 		   struct rail_error *error)
 {
 	for (;;) {
-		int size;
+		int size = 0;
 		int result = receive(netlink, &size, collector->what, error);
 
 		if (result < 0)

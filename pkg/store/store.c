@@ -275,7 +275,7 @@ static int database_open(struct rail_database *database, enum rail_store_kind ki
 	if (status == 0 && fcntl(descriptor, F_SETFD, FD_CLOEXEC) < 0)
 		status = errno;
 	if (status == 0)
-		;
+		status = mdb_reader_check(database->environment, &dead);
 	if (status != 0)
 		return rail_database_fail(database, status, "open", error);
 	return open_content(database, boot_id, error);

@@ -141,7 +141,7 @@ static int check_wanted(const struct rail_device *want, const struct view *want_
 	for (size_t i = 0; i < want->peer_count; i++)
 		count += want->peers[i].allowed_ip_count;
 
-	VIEW allowed_ips;
+	VIEW allowed_ips = {.items = NULL};
 	if (view_new(&allowed_ips, count) < 0)
 		return rail_fail_errno(error, ENOMEM, "compare peers");
 	for (size_t i = 0; i < want->peer_count; i++) {
@@ -177,7 +177,7 @@ static bool endpoint_equal(const struct rail_endpoint *one, const struct rail_en
 static int compare_peer_allowed_ips(const struct rail_peer *have, const struct rail_peer *want,
 				    struct rail_peer_change *change)
 {
-	VIEW have_sorted;
+	VIEW have_sorted = {.items = NULL};
 	VIEW want_sorted = {.items = NULL};
 	bool missing = false;
 	bool surplus = false;

@@ -41,10 +41,12 @@ struct rail_transport {
 	/*
 	 * Makes the interface in the pod's netns with a new key pair, its UDP socket in the
 	 * caller's netns (the host's), link up, no peers. On failure nothing is left. ret_interface
-	 * is filled as far as it got even on failure (the one exception of the suite), so that the
-	 * caller can store it before the work is whole: announce is called (where not NULL) as soon
-	 * as something exists that a crash would leave behind, and before it does; if announce
-	 * fails, everything is undone.
+	 * is filled as far as it got even on failure (the one exception of the suite). announce
+	 * (where not NULL) is called so that the caller can store what a crash would leave behind:
+	 * before anything is made, and again whenever there is more to store, before that exists
+	 * (userspace: the process, which only waits until announce has returned). What was
+	 * announced last is enough for destroy at any moment of a creation that was killed. If
+	 * announce fails, everything is undone. alias must not be empty.
 	 */
 	int (*create)(const struct rail_interface_request *request,
 		      int (*announce)(void *context, const struct rail_interface *interface,

@@ -245,8 +245,8 @@ int rail_uapi_exchange(struct rail_uapi_connection *connection, const char *requ
 int rail_uapi_set(struct rail_uapi_connection *connection, const char *request, size_t size,
 		  struct rail_error *error)
 {
-	char *reply;
-	size_t reply_size;
+	char *reply = NULL;
+	size_t reply_size = 0;
 	int result = rail_uapi_exchange(connection, request, size, &reply, &reply_size, error);
 
 	if (result < 0)
@@ -262,8 +262,8 @@ int rail_uapi_get(struct rail_uapi_connection *connection, struct rail_device *r
 	static const struct rail_key no_key;
 	struct rail_key private_key;
 	struct rail_device device;
-	char *reply;
-	size_t size;
+	char *reply = NULL;
+	size_t size = 0;
 	int result = rail_uapi_exchange(connection, rail_uapi_get_request,
 					strlen(rail_uapi_get_request), &reply, &size, error);
 

@@ -104,7 +104,7 @@ static int make_link(struct creation *creation, struct rail_error *error)
 {
 	const struct rail_interface_request *request = creation->request;
 	const char *name = creation->interface->device_name;
-	struct rail_link link;
+	struct rail_link link = {.index = 0};
 	int result = open_tun(name, creation->tun_flags, &creation->tun_fd, error);
 
 	if (result == 0)

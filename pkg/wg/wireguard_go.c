@@ -205,7 +205,8 @@ void rail_wireguard_go_kill(struct rail_wireguard_go *child)
 {
 	if (child->control_fd >= 0)
 		(void)close(child->control_fd);
-	if (child->pid > 0) {
+	/* Not reaped yet, so the number is still its own. */
+	if (child->pid > 0 && waitpid(child->pid, NULL, WNOHANG) == 0) {
 		(void)kill(child->pid, SIGKILL);
 		while (waitpid(child->pid, NULL, 0) < 0 && errno == EINTR)
 			;

@@ -63,11 +63,13 @@ int dns_add(const struct rail_cni_call *call, struct rail_json **ret_result,
 	RAIL_CLOSE int netns_fd = -1;
 
 	int result = rail_operation_begin(call, RAIL_PLUGIN_DNS, &operation, error);
-	if (result == 0)
+	if (result < 0)
+		return result;
+	if (operation.settings.enabled)
 		result = rail_attachment_begin(&operation, &attachment, &netns_fd, error);
 	if (result < 0)
 		return result;
-	if (attachment.state == RAIL_DISABLED)
+	if (!operation.settings.enabled || attachment.state == RAIL_DISABLED)
 		return rail_result_begin(call, ret_result, error);
 
 	result = dns_resolver_settings(&operation, &attachment.resolver, error);
@@ -118,7 +120,7 @@ int dns_check(const struct rail_cni_call *call, struct rail_error *error)
 	if (result < 0)
 		return result;
 	result = rail_operation_attachment(&operation, &attachment, error);
-	if (result == 0 && attachment.state == RAIL_DISABLED)
+	if (!operation.settings.enabled || (result == 0 && attachment.state == RAIL_DISABLED))
 		return 0;
 	if (result == -ENOENT || (result == 0 && (attachment.parts & RAIL_PART_NAME) == 0))
 		return rail_fail_code(error, RAIL_CODE_CHECK_FAILED, ENOENT,

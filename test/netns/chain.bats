@@ -120,7 +120,18 @@ ask() { # POD NAME PORT
 	[ "$status" = 0 ]
 	[ "$(jq -r 'has("dns")' <<<"$output")" = false ]
 	[ -z "$(ip -n pod -o link | grep -v ' lo:' || true)" ]
+	# Only the mesh: no name for what has no address. Only the name: a pod that is reached by its address alone.
+	plugin railway-dns ADD "$(config railway-dns '"prevResult":{"cniVersion":"1.0.0","ips":[{"address":"10.0.0.2/24"}]}')"
+	[ "$status" = 0 ]
+	[ "$(jq -r 'has("dns")' <<<"$output")" = false ]
 	plugin railway-mesh DEL "$(config railway-mesh '"enabled":false,"ipam":{"type":"railway-ipam"}')"
+	[ "$status" = 0 ]
+	plugin railway-mesh ADD "$(config railway-mesh '"service":"api","ipam":{"type":"railway-ipam"}')"
+	[ "$status" = 0 ]
+	plugin railway-dns ADD "$(config railway-dns "\"enabled\":false,\"prevResult\":$output")"
+	[ "$status" = 0 ]
+	[ "$(jq -r 'has("dns")' <<<"$output")" = false ]
+	plugin railway-dns CHECK "$(config railway-dns '"enabled":false')"
 	[ "$status" = 0 ]
 }
 

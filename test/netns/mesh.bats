@@ -115,9 +115,24 @@ neighbours() { # pod with eth0 (10.1.0.1, fd99::1) and neighbour beside it on on
 	done
 	until grep -q 'to fd99::1' "$NODE/received"; do :; done
 	[ "$(cat "$NODE/received")" = "to fd99::1" ]
-	# The refusal comes at once: the neighbour is told, and does not wait.
-	run ip netns exec neighbour timeout 2 socat - "TCP6:[$private]:9"
-	[ "$status" = 1 ]
+	run ip netns exec neighbour timeout 1 socat - "TCP6:[$private]:9"
+	[ "$status" -ne 0 ]
+}
+
+@test "a neighbour on eth0's wire cannot pass itself off as a member, or as the resolver" {
+	neighbours
+	mesh_add other api
+	member=$(pod_address other)
+	for address in "$member" fd12::10; do
+		ip -n neighbour addr add "$address/128" dev lo nodad
+	done
+	ip netns exec pod socat -u UDP6-RECV:9 "CREATE:$NODE/received" 3>&- &
+	until ip netns exec pod ss -Hlun "sport = :9" | grep -q .; do :; done
+	for source in "$member" fd12::10 fd99::2; do
+		echo "from $source" | ip netns exec neighbour socat -u - "UDP6-SENDTO:[fd99::1]:9,bind=[$source]"
+	done
+	until grep -q 'from fd99::2' "$NODE/received"; do :; done
+	[ "$(cat "$NODE/received")" = "from fd99::2" ]
 }
 
 @test "with the mesh interface down or gone, or lo down, nothing for the /48 leaves by eth0" {

@@ -25,10 +25,10 @@ enum { RAIL_WORKER_UID = 61053 };
 
 /*
  * The supervisor's share of root's rights, for good: entering a netns and opening a low port there
- * (SYS_ADMIN, NET_BIND_SERVICE) with a filter on it (NET_ADMIN: newer kernels, 6.18.44 for one,
- * ask for it where the socket is TCP), finding the netns below /proc/<pid>/ns (SYS_PTRACE), and
- * starting and ending the worker (SETUID, SETGID, SETPCAP, KILL). Raises the limit of open files to
- * what is allowed.
+ * (SYS_ADMIN, NET_BIND_SERVICE) with a filter and a queue of its size (NET_ADMIN; for the filter
+ * of a TCP socket newer kernels ask for it, 6.18.44 for one), finding the netns below
+ * /proc/<pid>/ns (SYS_PTRACE), and starting and ending the worker (SETUID, SETGID, SETPCAP, KILL).
+ * Raises the limit of open files to what is allowed.
  */
 int rail_sandbox_supervisor(struct rail_error *error);
 

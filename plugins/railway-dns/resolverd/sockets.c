@@ -16,6 +16,8 @@ enum {
 	/* A connection whose client no longer takes anything must not keep the netns alive for the
 	 * many minutes that TCP would try. */
 	UNACKNOWLEDGED_MS = 5000,
+	/* Four times the default: what comes while a worker is replaced, or in a burst, waits. */
+	QUEUE_SIZE = 512 * 1024,
 };
 
 struct order {
@@ -66,6 +68,8 @@ static int open_one(int type, uint16_t port, int *ret_fd, struct rail_error *err
 	/* Before the socket has a port, so that no packet ever gets past the filter. */
 	if (result == 0)
 		result = take_loopback_only(fd, error);
+	if (!tcp && result == 0)
+		result = set_option(fd, SOL_SOCKET, SO_RCVBUFFORCE, QUEUE_SIZE, error);
 	if (tcp) {
 		/* Connections of the resolver before us may still be in TIME_WAIT. */
 		if (result == 0)

@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -171,6 +172,7 @@ Test(base_file, a_lock_that_another_process_has_is_waited_for_until_the_deadline
 	pid_t child = fork();
 	cr_assert_geq(child, 0);
 	if (child == 0) {
+		(void)prctl(PR_SET_PDEATHSIG, SIGKILL);
 		int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
 
 		if (rail_lock_file(fd, 1000, "x", NULL) == 0 && write(held[1], "", 1) == 1)

@@ -21,6 +21,7 @@ static pid_t start_child(bool deaf)
 	pid_t child = fork();
 	cr_assert_geq(child, 0);
 	if (child == 0) {
+		(void)prctl(PR_SET_PDEATHSIG, SIGKILL);
 		(void)signal(SIGTERM, deaf ? SIG_IGN : SIG_DFL);
 		if (write(ready[1], "", 1) == 1)
 			for (;;)

@@ -33,6 +33,23 @@ Test(dns_forward, changes_nothing_of_a_query_but_its_id)
 	cr_assert_arr_eq(rig.received[0].bytes + 2, bytes + 2, QUERY_SIZE - 2);
 }
 
+/* c-ares compares questions as text. */
+Test(dns_forward, takes_any_bytes_for_a_name)
+{
+	static const uint8_t label[] = {0x00, '.', '\\', 0xff, ' ', 'A', '@'};
+	uint8_t bytes[QUERY_SIZE];
+
+	rig.react = answer_briefly;
+	make_query(bytes, 1, true);
+	memcpy(bytes + 13, label, sizeof(label));
+	cr_assert_eq(rail_forwarder_send(rig.forwarder, &rig.servers[0].endpoint, 1, bytes,
+					 sizeof(bytes), called, &rig.outcomes[1]),
+		     0);
+	run_until_called(1, 1000);
+	cr_assert_eq(rig.outcomes[1].outcome, 0);
+	cr_assert_eq(rig.outcomes[1].size, 120);
+}
+
 static uint16_t response_code;
 
 static void answer_with_code(const struct received *received)

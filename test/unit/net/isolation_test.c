@@ -340,7 +340,7 @@ Test(net_isolation, applied_twice_is_the_same)
 	for (int i = 0; i < 2; i++) {
 		assert_ok(rail_isolation_apply(wires.netlink, &wires.isolation, &failure));
 		assert_check(&wires, NULL);
-		assert_command(wires.pod_fd, "test $(ip -6 rule | wc -l) = 7");
+		assert_command(wires.pod_fd, "test $(ip -6 rule | wc -l) = 9");
 	}
 	/* What is behind the rules is another's business. */
 	assert_command(wires.pod_fd, "ip -6 rule add to 2001:db8:7::/48 lookup 7 pref 100");
@@ -397,12 +397,14 @@ Test(net_isolation, check_names_what_is_missing)
 		"3: iif lo to " PREFIX "::/48 lookup 21057",
 		"4: to " PREFIX "::/48 prohibit",
 		"5: to " RESOLVER "/128 prohibit",
-		"6: lookup local",
+		"6: from " PREFIX "::/48 prohibit",
+		"7: from " RESOLVER "/128 prohibit",
+		"8: lookup local",
 	};
 	struct wires wires = make_wires();
 
 	assert_check(&wires, rules[0]);
-	for (int i = 0; i < 6; i++) {
+	for (int i = 0; i < 8; i++) {
 		assert_ok(rail_isolation_apply(wires.netlink, &wires.isolation, &failure));
 		assert_check(&wires, NULL);
 		assert_command(wires.pod_fd, "ip -6 rule del pref %d", i + 1);
@@ -423,7 +425,7 @@ Test(net_isolation, check_finds_what_is_out_of_place)
 		{"ip -6 rule add pref 0 iif eth0 lookup local", "'0: iif eth0 lookup local'"},
 		{"ip -6 rule add pref 1 to " PREFIX "::/48 fwmark 1 lookup 7", "(and more)"},
 		/* Two that have changed places, and one that says more than it did. */
-		{"ip -6 rule del pref 4 && ip -6 rule add pref 7 to " PREFIX "::/48 prohibit",
+		{"ip -6 rule del pref 4 && ip -6 rule add pref 9 to " PREFIX "::/48 prohibit",
 		 "'4: to " PREFIX "::/48 prohibit' is missing"},
 		{"ip -6 rule del pref 4 && ip -6 rule add pref 4 not to " PREFIX "::/48 prohibit",
 		 "'4: to " PREFIX "::/48 prohibit' is missing"},

@@ -284,9 +284,8 @@ Test(store_store, of_many_that_open_at_once_in_a_new_boot_one_empties_the_store)
 	rail_store_close(store);
 	cr_assert_eq(pipe(start), 0);
 	for (int i = 0; i < CHILDREN; i++) {
-		pid_t child = fork();
+		pid_t child = fork_child();
 
-		cr_assert_geq(child, 0);
 		if (child == 0) {
 			struct rail_transaction *transaction;
 			char key[16];
@@ -354,8 +353,8 @@ static pid_t start_writer(enum rail_store_kind kind, enum rail_store_table table
 
 	cr_assert_eq(pipe(ready), 0);
 
-	pid_t child = fork();
-	cr_assert_geq(child, 0);
+	pid_t child = fork_child();
+
 	if (child == 0) {
 		struct rail_transaction *transaction;
 		struct rail_store *store;
@@ -437,8 +436,8 @@ static pid_t start_opener(bool reading)
 
 	cr_assert_eq(pipe(ready), 0);
 
-	pid_t child = fork();
-	cr_assert_geq(child, 0);
+	pid_t child = fork_child();
+
 	if (child == 0) {
 		struct rail_transaction *transaction;
 		struct rail_store *store;

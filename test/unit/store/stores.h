@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -97,6 +98,17 @@ static inline struct rail_span span(const char *text)
 			_exit(1);                                                                  \
 		}                                                                                  \
 	} while (0)
+
+/* fork; the child does not outlive its test, however that ends. */
+static inline pid_t fork_child(void)
+{
+	pid_t child = fork();
+
+	cr_assert_geq(child, 0);
+	if (child == 0)
+		CHILD_MUST(prctl(PR_SET_PDEATHSIG, SIGKILL) == 0);
+	return child;
+}
 
 static inline void wait_for_byte(int fd)
 {
