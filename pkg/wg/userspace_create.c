@@ -299,18 +299,21 @@ static int configure(struct creation *creation, const struct rail_key *private_k
 }
 
 /*
- * Gives the pod's link its final name, for which it must be down a moment (kernels before 6.2).
+ * Gives the pod's link its final name. Kernels before 6.2 want it down for that (EBUSY).
  * wireguard-go would close its UDP port if it looked just then; it looks once in PROBE_PERIOD_MS
  * from its start on, so a rename that follows soon lies between its first and its second look.
  * Where much time has passed, one more look must have found the link up again.
  */
 static int rename_link(struct creation *creation, struct rail_error *error)
 {
-	int result = rail_link_set_up(creation->pod, creation->pod_index, false, error);
+	const char *name = creation->request->name;
+	int result = rail_link_change(creation->pod, creation->pod_index, name, NULL, 0, error);
 
+	if (result != -EBUSY)
+		return result;
+	result = rail_link_set_up(creation->pod, creation->pod_index, false, error);
 	if (result == 0)
-		result = rail_link_change(creation->pod, creation->pod_index,
-					  creation->request->name, NULL, 0, error);
+		result = rail_link_change(creation->pod, creation->pod_index, name, NULL, 0, error);
 	if (result == 0)
 		result = rail_link_set_up(creation->pod, creation->pod_index, true, error);
 	if (result < 0)
@@ -323,6 +326,23 @@ static int rename_link(struct creation *creation, struct rail_error *error)
 		(void)nanosleep(&pause, NULL);
 	}
 	return 0;
+}
+
+/*
+ * The kernel waits for a grace period when a link goes (20 ms were measured), and so does whoever
+ * closes a TUN link's last descriptor: a child, for which nobody waits. What it has of ours it
+ * closes first, or the runtime would wait for it at the end of a pipe.
+ */
+static void release_stand_in(struct creation *creation)
+{
+	int fd = RAIL_TAKE_FD(creation->stand_in_fd);
+
+	if (fork() == 0) {
+		(void)close_range(0, (unsigned int)fd - 1, 0);
+		(void)close_range((unsigned int)fd + 1, ~0U, 0);
+		_exit(0);
+	}
+	(void)close(fd);
 }
 
 static int build(struct creation *creation, const struct rail_key *private_key,
@@ -345,12 +365,11 @@ static int build(struct creation *creation, const struct rail_key *private_key,
 		result = start_process(creation, announce, context, error);
 	if (result == 0)
 		result = configure(creation, private_key, error);
-	if (result < 0)
-		return result;
-
-	rail_cleanup_close(&creation->stand_in_fd);
-	creation->stand_in_fd = -EBADF;
-	return rename_link(creation, error);
+	if (result == 0)
+		result = rename_link(creation, error);
+	if (result == 0)
+		release_stand_in(creation);
+	return result;
 }
 
 int rail_userspace_create(const struct rail_interface_request *request,

@@ -1,29 +1,21 @@
 #include "plugins/railway-dns/resolverd/clients.h"
 
 #include <errno.h>
-#include <fcntl.h>
-#include <stdio.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
-#include <sys/un.h>
-#include <time.h>
 
 #include "pkg/base/cleanup.h"
 #include "pkg/base/file.h"
 #include "pkg/base/log.h"
+#include "plugins/railway-dns/resolverd/listener.h"
 
 enum {
 	CLIENTS_MAXIMUM = 64, /* more wait in the kernel's queue */
-	BACKLOG = 1024,
-	REQUEST_MS = 5000, /* from connecting to the whole request */
+	REQUEST_MS = 5000,    /* from connecting to the whole request */
 	/* Until the worker has confirmed: less than a plugin waits, so that it hears why. */
 	ANSWER_MS = RAIL_REGISTRATION_DEADLINE_MS - 2000,
 	TICK_MS = 500,
-	/* For a daemon that was killed a moment ago, and whose files are still being closed. */
-	PREDECESSOR_MS = 1000,
-	PREDECESSOR_PAUSE_MS = 10,
 	DESCRIPTORS_MAXIMUM = 4, /* that are looked at; the kernel closes what is beyond */
 };
 
@@ -42,9 +34,7 @@ struct rail_clients {
 	struct rail_loop *loop;
 	struct rail_pods *pods;
 	struct rail_worker_process *worker;
-	char path[sizeof(((struct sockaddr_un *)NULL)->sun_path)];
-	int lock;
-	int listener;
+	struct rail_listener listener;
 	struct rail_source *listener_source;
 	bool accepts;
 	struct rail_timer *tick;
@@ -308,7 +298,8 @@ static void on_listener(void *context, uint32_t events)
 
 	(void)events;
 	while (clients->count < CLIENTS_MAXIMUM) {
-		int fd = accept4(clients->listener, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+		int fd =
+			accept4(clients->listener.socket, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
 
 		if (fd < 0 && (errno == EWOULDBLOCK || errno == EINTR || errno == ECONNABORTED))
 			break;
@@ -392,119 +383,21 @@ void rail_clients_worker_answered(struct rail_clients *clients, uint64_t sequenc
 	}
 }
 
-static int lock(struct rail_clients *clients, struct rail_error *error)
-{
-	char path[sizeof(clients->path) + sizeof(".lock")];
-
-	(void)snprintf(path, sizeof(path), "%s.lock", clients->path);
-	clients->lock = open(path, O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
-	if (clients->lock < 0)
-		return rail_fail_errno(error, errno, "open '%s'", path);
-
-	int result = rail_lock_file(clients->lock, PREDECESSOR_MS, path, error);
-
-	if (result == -ETIMEDOUT)
-		return rail_fail(error, EADDRINUSE,
-				 "another railway-resolverd serves '%s' (it holds '%s')",
-				 clients->path, path);
-	return result;
-}
-
-static int try_connect(const struct sockaddr_un *address)
-{
-	RAIL_CLOSE int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-
-	if (fd < 0 || connect(fd, (const struct sockaddr *)address, sizeof(*address)) < 0)
-		return -errno;
-	return 0;
-}
-
-/* Whether nobody serves the socket: with the lock held, that is no resolver that we know. */
-static bool is_stale(const struct sockaddr_un *address)
-{
-	int64_t end_ms = rail_monotonic_ms() + PREDECESSOR_MS;
-
-	while (try_connect(address) != -ECONNREFUSED) {
-		struct timespec pause = {.tv_nsec = PREDECESSOR_PAUSE_MS * 1000000L};
-
-		if (rail_monotonic_ms() >= end_ms)
-			return false;
-		(void)nanosleep(&pause, NULL);
-	}
-	return true;
-}
-
-static int clear_path(const struct sockaddr_un *address, struct rail_error *error)
-{
-	struct stat status;
-
-	if (lstat(address->sun_path, &status) < 0)
-		return errno == ENOENT ? 0
-				       : rail_fail_errno(error, errno, "'%s'", address->sun_path);
-	if (!S_ISSOCK(status.st_mode))
-		return rail_fail(error, EEXIST, "'%s' is there and no socket", address->sun_path);
-	if (!is_stale(address))
-		return rail_fail(error, EADDRINUSE, "another process serves '%s'",
-				 address->sun_path);
-	if (unlink(address->sun_path) < 0)
-		return rail_fail_errno(error, errno, "remove the stale socket '%s'",
-				       address->sun_path);
-	return 0;
-}
-
-static int listen_at(struct rail_clients *clients, struct rail_error *error)
-{
-	struct sockaddr_un address = {.sun_family = AF_UNIX};
-	RAIL_CLOSE int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-
-	memcpy(address.sun_path, clients->path, sizeof(address.sun_path));
-	if (fd < 0)
-		return rail_fail_errno(error, errno, "make a Unix socket");
-
-	int result = clear_path(&address, error);
-
-	if (result < 0)
-		return result;
-
-	mode_t mask = umask(0177);
-	int bound = bind(fd, (const struct sockaddr *)&address, sizeof(address));
-	int cause = errno;
-
-	(void)umask(mask);
-	if (bound < 0)
-		return rail_fail_errno(error, cause, "make the socket '%s'", clients->path);
-	if (listen(fd, BACKLOG) < 0)
-		return rail_fail_errno(error, errno, "listen at '%s'", clients->path);
-	clients->listener = RAIL_TAKE_FD(fd);
-	return 0;
-}
-
 int rail_clients_listen(struct rail_loop *loop, const char *path, struct rail_clients **ret_clients,
 			struct rail_error *error)
 {
-	size_t length = strlen(path);
-	struct rail_clients *clients;
+	struct rail_clients *clients = calloc(1, sizeof(*clients));
 
-	if (length == 0 || length >= sizeof(clients->path))
-		return rail_fail_code(error, RAIL_CODE_INVALID_CONFIG, ENAMETOOLONG,
-				      "resolverSocket '%s' has %zu bytes, a socket's path 1 to %zu",
-				      path, length, sizeof(clients->path) - 1);
-	clients = calloc(1, sizeof(*clients));
 	if (clients == NULL)
 		return rail_fail(error, ENOMEM, "no memory for the registration socket");
 	clients->loop = loop;
-	clients->lock = -EBADF;
-	clients->listener = -EBADF;
 	for (int i = 0; i < CLIENTS_MAXIMUM; i++)
 		clients->slots[i].fd = -EBADF;
-	memcpy(clients->path, path, length + 1);
 
-	int result = lock(clients, error);
+	int result = rail_listener_open(path, &clients->listener, error);
 
-	if (result == 0)
-		result = listen_at(clients, error);
 	if (result < 0) {
-		rail_clients_free(clients);
+		free(clients);
 		return result;
 	}
 	*ret_clients = clients;
@@ -522,8 +415,8 @@ int rail_clients_serve(struct rail_clients *clients, struct rail_pods *pods,
 
 	if (result < 0)
 		return result;
-	return rail_loop_watch(clients->loop, clients->listener, EPOLLIN, on_listener, clients,
-			       &clients->listener_source, error);
+	return rail_loop_watch(clients->loop, clients->listener.socket, EPOLLIN, on_listener,
+			       clients, &clients->listener_source, error);
 }
 
 void rail_clients_free(struct rail_clients *clients)
@@ -540,11 +433,6 @@ void rail_clients_free(struct rail_clients *clients)
 		}
 	}
 	rail_timer_remove(&clients->tick);
-	if (clients->listener >= 0) {
-		(void)unlink(clients->path);
-		(void)close(clients->listener);
-	}
-	if (clients->lock >= 0)
-		(void)close(clients->lock);
+	rail_listener_close(&clients->listener);
 	free(clients);
 }

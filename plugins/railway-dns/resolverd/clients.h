@@ -12,10 +12,7 @@
 
 struct rail_clients;
 
-/*
- * Listens at the path. A socket that a dead daemon left there is replaced; where one serves it,
- * EADDRINUSE. Beside it stands <path>.lock, which keeps two that start at once apart.
- */
+/* Listens at the path (rail_listener_open); nothing is accepted yet. */
 int rail_clients_listen(struct rail_loop *loop, const char *path, struct rail_clients **ret_clients,
 			struct rail_error *error);
 /* Takes the socket away. */

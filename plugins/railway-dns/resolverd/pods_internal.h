@@ -7,7 +7,7 @@
 #include "plugins/railway-dns/resolverd/records.h"
 #include "plugins/railway-dns/resolverd/watch.h"
 
-/* What pods.c (who is registered) and sweep.c (who is still there) share. */
+/* What pods.c (who is registered), restore.c (who was) and sweep.c (who is still there) share. */
 
 struct rail_pod {
 	struct rail_table_link by_key;
@@ -57,6 +57,10 @@ struct rail_pods {
 
 /* pods.c */
 struct rail_pod *rail_pods_get(const struct rail_pods *pods, const struct rail_attachment_key *key);
+/* Puts a pod with this record into the tables. It joins its environment (ret_is_first: which has no
+ * other pod here); nothing is sent. */
+int rail_pods_insert(struct rail_pods *pods, const struct rail_pod_record *record,
+		     struct rail_pod **ret_pod, bool *ret_is_first, struct rail_error *error);
 /* Gives the pod its sockets (consumed) and tells the worker. */
 void rail_pods_serve(struct rail_pods *pods, struct rail_pod *pod,
 		     struct rail_pod_sockets *sockets);

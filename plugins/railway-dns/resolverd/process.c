@@ -13,7 +13,7 @@
 #include "pkg/base/cleanup.h"
 #include "pkg/base/file.h"
 #include "pkg/base/log.h"
-#include "plugins/railway-dns/resolverd/sandbox.h"
+#include "plugins/railway-dns/resolverd/spawn.h"
 
 enum {
 	SEND_BUDGET = 256, /* messages a turn of the loop */
@@ -360,43 +360,14 @@ static void on_channel(void *context, uint32_t events)
 		flush(worker);
 }
 
-/* The new process. */
-static _Noreturn void become_worker(int channel, uid_t uid, pid_t parent)
-{
-	struct rail_error error = RAIL_ERROR_NONE;
-	char name[] = "railway-resolverd";
-	char argument[] = "--worker";
-	char *arguments[] = {name, argument, NULL};
-	char *environment[] = {NULL};
-	char **variables = RAIL_WITH_SANITIZER ? environ : environment;
-
-	if (rail_sandbox_before_exec(channel, uid, parent, &error) == 0) {
-		(void)execve("/proc/self/exe", arguments, variables);
-		(void)rail_fail_errno(&error, errno,
-				      "execute this program as user %u (every user must be "
-				      "allowed to execute its file)",
-				      (unsigned int)uid);
-	}
-	rail_log(RAIL_LOG_ERROR, "the worker cannot be started", "error", error.message, NULL);
-	_exit(EXIT_FAILURE);
-}
-
 static int spawn(struct rail_worker_process *worker, struct rail_error *error)
 {
-	int pair[2];
+	RAIL_CLOSE int channel = -EBADF;
+	pid_t pid;
+	int result = rail_worker_spawn(worker->uid, &pid, &channel, error);
 
-	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair) < 0)
-		return rail_fail_errno(error, errno, "make the worker's channel");
-
-	RAIL_CLOSE int channel = pair[0];
-	RAIL_CLOSE int other_end = pair[1];
-	pid_t parent = getpid();
-	pid_t pid = fork();
-
-	if (pid < 0)
-		return rail_fail_errno(error, errno, "fork");
-	if (pid == 0)
-		become_worker(other_end, worker->uid, parent);
+	if (result < 0)
+		return result;
 
 	int pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
 
@@ -406,7 +377,7 @@ static int spawn(struct rail_worker_process *worker, struct rail_error *error)
 			    error) < 0 ||
 	    rail_loop_watch(worker->loop, channel, EPOLLIN, on_channel, worker,
 			    &worker->channel_source, error) < 0) {
-		int result = rail_fail_errno(error, errno, "watch the worker");
+		result = rail_fail_errno(error, errno, "watch the worker");
 
 		(void)kill(pid, SIGKILL);
 		(void)waitpid(pid, NULL, 0);

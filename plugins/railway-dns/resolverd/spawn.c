@@ -1,0 +1,50 @@
+#include "plugins/railway-dns/resolverd/spawn.h"
+
+#include <errno.h>
+#include <sys/socket.h>
+
+#include "pkg/base/cleanup.h"
+#include "pkg/base/log.h"
+#include "plugins/railway-dns/resolverd/sandbox.h"
+
+/* The new process. */
+static _Noreturn void become_worker(int channel, uid_t uid, pid_t parent)
+{
+	struct rail_error error = RAIL_ERROR_NONE;
+	char name[] = "railway-resolverd";
+	char argument[] = "--worker";
+	char *arguments[] = {name, argument, NULL};
+	char *environment[] = {NULL};
+	char **variables = RAIL_WITH_SANITIZER ? environ : environment;
+
+	if (rail_sandbox_before_exec(channel, uid, parent, &error) == 0) {
+		(void)execve("/proc/self/exe", arguments, variables);
+		(void)rail_fail_errno(&error, errno,
+				      "execute this program as user %u (every user must be "
+				      "allowed to execute its file)",
+				      (unsigned int)uid);
+	}
+	rail_log(RAIL_LOG_ERROR, "the worker cannot be started", "error", error.message, NULL);
+	_exit(EXIT_FAILURE);
+}
+
+int rail_worker_spawn(uid_t uid, pid_t *ret_pid, int *ret_channel, struct rail_error *error)
+{
+	int pair[2];
+
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair) < 0)
+		return rail_fail_errno(error, errno, "make the worker's channel");
+
+	RAIL_CLOSE int channel = pair[0];
+	RAIL_CLOSE int other_end = pair[1];
+	pid_t parent = getpid();
+	pid_t pid = fork();
+
+	if (pid < 0)
+		return rail_fail_errno(error, errno, "fork");
+	if (pid == 0)
+		become_worker(other_end, uid, parent);
+	*ret_pid = pid;
+	*ret_channel = RAIL_TAKE_FD(channel);
+	return 0;
+}
