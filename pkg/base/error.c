@@ -18,7 +18,7 @@ __attribute__((format(printf, 4, 0))) static int set(struct rail_error *error, i
 	return -errnum;
 }
 
-int rail_fail(struct rail_error *error, int errnum, const char *format, ...)
+int(rail_fail)(struct rail_error *error, int errnum, const char *format, ...)
 {
 	va_list arguments;
 
@@ -28,7 +28,7 @@ int rail_fail(struct rail_error *error, int errnum, const char *format, ...)
 	return result;
 }
 
-int rail_fail_errno(struct rail_error *error, int errnum, const char *format, ...)
+int(rail_fail_errno)(struct rail_error *error, int errnum, const char *format, ...)
 {
 	va_list arguments;
 
@@ -44,7 +44,7 @@ int rail_fail_errno(struct rail_error *error, int errnum, const char *format, ..
 	return result;
 }
 
-int rail_fail_code(struct rail_error *error, int code, int errnum, const char *format, ...)
+int(rail_fail_code)(struct rail_error *error, int code, int errnum, const char *format, ...)
 {
 	va_list arguments;
 
@@ -54,7 +54,7 @@ int rail_fail_code(struct rail_error *error, int code, int errnum, const char *f
 	return result;
 }
 
-int rail_wrap(struct rail_error *error, int result, const char *format, ...)
+int(rail_wrap)(struct rail_error *error, int result, const char *format, ...)
 {
 	if (error == NULL || result >= 0)
 		return result;

@@ -71,3 +71,25 @@ int rail_wrap(struct rail_error *error, int result, const char *format, ...)
  * first one gives the code; the messages are joined with "; ".
  */
 void rail_error_collect(struct rail_error *all, const struct rail_error *one);
+
+/*
+ * What these give back is known where they are called, for compilers and static analysis, which see
+ * one file at a time: a failure is negative, so what a failing function has not written is not
+ * read.
+ */
+#define RAIL_NEGATIVE(call)                                                                        \
+	({                                                                                         \
+		int negative_ = (call);                                                            \
+		if (negative_ >= 0)                                                                \
+			__builtin_unreachable();                                                   \
+		negative_;                                                                         \
+	})
+#define rail_fail(...) RAIL_NEGATIVE((rail_fail)(__VA_ARGS__))
+#define rail_fail_errno(...) RAIL_NEGATIVE((rail_fail_errno)(__VA_ARGS__))
+#define rail_fail_code(...) RAIL_NEGATIVE((rail_fail_code)(__VA_ARGS__))
+#define rail_wrap(error, result, ...)                                                              \
+	({                                                                                         \
+		int wrapped_ = (result);                                                           \
+		(void)(rail_wrap)((error), wrapped_, __VA_ARGS__);                                 \
+		wrapped_;                                                                          \
+	})

@@ -76,13 +76,12 @@ static char **make_environment(char *variable)
 struct child {
 	const char *type;
 	char *name;	    /* type, as its argv[0] */
-	char **environment; /* a list of its own; the strings are command and ours */
-	char command[32];
-	pid_t pid;  /* 0: none, or waited for */
-	int pidfd;  /* readable when it has ended */
-	int input;  /* our end of its standard input; closed when all is written */
-	int output; /* our end of its standard output */
-	char *text; /* what it printed, with a NUL behind */
+	char **environment; /* a list of its own; the strings are borrowed */
+	pid_t pid;	    /* 0: none, or waited for */
+	int pidfd;	    /* readable when it has ended */
+	int input;	    /* our end of its standard input; closed when all is written */
+	int output;	    /* our end of its standard output */
+	char *text;	    /* what it printed, with a NUL behind */
 	size_t size;
 	size_t capacity;
 };
@@ -151,15 +150,13 @@ static int spawn(struct child *child, const char *file, int input, int output,
 	return 0;
 }
 
-static int start(struct child *child, const char *file, enum rail_cni_command command,
-		 struct rail_error *error)
+/* variable: the child's CNI_COMMAND, as it stands in an environment. */
+static int start(struct child *child, const char *file, char *variable, struct rail_error *error)
 {
 	int input[2];
 	int output[2];
 
-	(void)snprintf(child->command, sizeof(child->command), "CNI_COMMAND=%s",
-		       command_name(command));
-	child->environment = make_environment(child->command);
+	child->environment = make_environment(variable);
 	child->name = strdup(child->type);
 	if (child->environment == NULL || child->name == NULL)
 		return rail_fail_errno(error, ENOMEM, "execute '%s'", file);
@@ -365,9 +362,11 @@ static int execute(struct child *child, const char *file, enum rail_cni_command 
 		   const char *configuration, size_t size, struct rail_json **ret_output,
 		   struct rail_error *error)
 {
+	char variable[32];
 	int status;
-	int result = start(child, file, command, error);
 
+	(void)snprintf(variable, sizeof(variable), "CNI_COMMAND=%s", command_name(command));
+	int result = start(child, file, variable, error);
 	if (result == 0)
 		result = talk(child, configuration, size, error);
 	if (result < 0)

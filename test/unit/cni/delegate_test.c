@@ -67,7 +67,10 @@ Test(cni_delegate, the_child_gets_environment_and_configuration)
 		     0, "%s", error.message);
 	RAIL_FREE char *text = rail_json_print(output);
 	cr_assert_str_eq(text, "{\"command\":\"CHECK\",\"id\":\"abc\",\"text\":{\"name\":\"n\"}}");
-	/* Ours is as it was. */
+	/* It is there once, and ours is as it was. */
+	cr_assert_eq(run("test $(tr '\\0' '\\n' < /proc/$$/environ | grep -c ^CNI_COMMAND=) = 1",
+			 "{}", NULL, &error),
+		     0, "%s", error.message);
 	cr_assert_str_eq(getenv("CNI_COMMAND"), "ADD");
 }
 
