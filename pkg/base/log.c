@@ -1,7 +1,6 @@
 #include "pkg/base/log.h"
 
 #include <errno.h>
-#include <stdarg.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <string.h>
@@ -105,7 +104,7 @@ void rail_log_set_level(enum rail_log_level level)
 	threshold = level;
 }
 
-void rail_log(enum rail_log_level level, const char *message, ...)
+void rail_log_texts(enum rail_log_level level, const char *message, const char *const *texts)
 {
 	if (level > threshold)
 		return;
@@ -113,16 +112,10 @@ void rail_log(enum rail_log_level level, const char *message, ...)
 	int saved = errno;
 	struct rail_log_pair pairs[PAIRS_MAXIMUM];
 	int count = 0;
-	va_list arguments;
 	char line[RAIL_LOG_LINE_SIZE];
 
-	va_start(arguments, message);
-	for (const char *key; count < PAIRS_MAXIMUM && (key = va_arg(arguments, const char *));) {
-		pairs[count].key = key;
-		pairs[count].value = va_arg(arguments, const char *);
-		count++;
-	}
-	va_end(arguments);
+	for (; count < PAIRS_MAXIMUM && *texts != NULL; texts += 2)
+		pairs[count++] = (struct rail_log_pair){.key = texts[0], .value = texts[1]};
 
 	int length = rail_log_format(line, level, message, pairs, count);
 

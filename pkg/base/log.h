@@ -22,11 +22,14 @@ enum { RAIL_LOG_LINE_SIZE = 4096 };
 void rail_log_set_level(enum rail_log_level level);
 
 /*
- * Logs a message and pairs of key and value (strings), ended by NULL. A value that is NULL leaves
+ * rail_log(RAIL_LOG_WARN, "worker died", "pid", text, NULL): logs a message and pairs of key and
+ * value (strings, 16 pairs at most), ended by NULL. A value that is NULL leaves
  * its pair out. Values may come from anyone: what is not plain is quoted and escaped, so one
  * message is always one line. A line that does not fit RAIL_LOG_LINE_SIZE is cut. Keeps errno.
  */
-void rail_log(enum rail_log_level level, const char *message, ...) __attribute__((sentinel));
+#define rail_log(level, message, ...)                                                              \
+	rail_log_texts((level), (message), (const char *const[]){__VA_ARGS__})
+void rail_log_texts(enum rail_log_level level, const char *message, const char *const *texts);
 
 /* The line itself, with the newline and a NUL behind it; returns its length without the NUL. */
 struct rail_log_pair {

@@ -1,3 +1,4 @@
+#include <arpa/inet.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -43,25 +44,24 @@ static struct rail_attachment_key make_key(const char *container)
 
 static void print_address(const struct in6_addr *address)
 {
-	for (int i = 0; i < 16; i += 2)
-		(void)printf("%x%s",
-			     (unsigned int)address->s6_addr[i] << 8 | address->s6_addr[i + 1],
-			     i < 14 ? ":" : "\n");
+	char text[INET6_ADDRSTRLEN];
+
+	(void)puts(inet_ntop(AF_INET6, address, text, sizeof(text)));
 }
 
 static int parse_upstream(const char *text, struct rail_endpoint *ret_endpoint)
 {
-	unsigned int bytes[4];
-	unsigned int port;
+	char address[INET_ADDRSTRLEN];
+	const char *colon = strchr(text, ':');
+	size_t length = colon == NULL ? 0 : (size_t)(colon - text);
 
-	if (sscanf(text, "%3u.%3u.%3u.%3u:%5u", &bytes[0], &bytes[1], &bytes[2], &bytes[3],
-		   &port) != 5)
+	if (colon == NULL || length >= sizeof(address))
 		return -EINVAL;
+	memcpy(address, text, length);
+	address[length] = '\0';
 	ret_endpoint->family = AF_INET;
-	ret_endpoint->port = (uint16_t)port;
-	ret_endpoint->address.v4.s_addr =
-		htonl(bytes[0] << 24 | bytes[1] << 16 | bytes[2] << 8 | bytes[3]);
-	return 0;
+	ret_endpoint->port = (uint16_t)strtoul(colon + 1, NULL, 10);
+	return inet_pton(AF_INET, address, &ret_endpoint->address.v4) == 1 ? 0 : -EINVAL;
 }
 
 static int put_registry(struct rail_store *store, const char *environment_name,
@@ -70,9 +70,9 @@ static int put_registry(struct rail_store *store, const char *environment_name,
 	RAIL_CLEANUP(rail_transaction_abort) struct rail_transaction *registry = NULL;
 	RAIL_CLEANUP(rail_transaction_abort) struct rail_transaction *live = NULL;
 	const struct rail_pool pool = {.base = {.s6_addr = {0xfd}}, .length = 8};
-	struct rail_environment environment;
-	struct rail_service service;
-	struct rail_counter_range range;
+	struct rail_environment environment = {0};
+	struct rail_service service = {0};
+	struct rail_counter_range range = {0};
 	const char *label = attachment->identity.service;
 	int result = rail_transaction_begin(store, RAIL_REGISTRY, RAIL_WRITE, &registry, error);
 
@@ -165,8 +165,8 @@ static int change(struct rail_store *store, const char *container, int named, bo
 {
 	RAIL_CLEANUP(rail_transaction_abort) struct rail_transaction *live = NULL;
 	const struct rail_attachment_key key = make_key(container);
-	struct rail_attachment attachment;
-	struct rail_member member;
+	struct rail_attachment attachment = {0};
+	struct rail_member member = {0};
 	int result = rail_transaction_begin(store, RAIL_LIVE, RAIL_WRITE, &live, error);
 
 	if (result == 0)

@@ -56,6 +56,23 @@ static void watch_directories(struct rail_node_nameservers *nameservers)
 	}
 }
 
+static bool is_same(const struct rail_node_nameservers *nameservers,
+		    const struct rail_endpoint *endpoints, size_t count)
+{
+	if (count != nameservers->count)
+		return false;
+	for (size_t i = 0; i < count; i++) {
+		const struct rail_endpoint *one = &nameservers->endpoints[i];
+
+		/* The longer of the two families; the rest of the shorter one is zero. */
+		if (one->family != endpoints[i].family || one->port != endpoints[i].port ||
+		    memcmp(&one->address.v6, &endpoints[i].address.v6, sizeof(one->address.v6)) !=
+			    0)
+			return false;
+	}
+	return true;
+}
+
 void rail_node_nameservers_read(struct rail_node_nameservers *nameservers)
 {
 	struct rail_error error = RAIL_ERROR_NONE;
@@ -70,8 +87,7 @@ void rail_node_nameservers_read(struct rail_node_nameservers *nameservers)
 	else
 		rail_log(RAIL_LOG_WARN, "the node's nameservers cannot be read", "error",
 			 error.message, NULL);
-	if (count == nameservers->count &&
-	    memcmp(endpoints, nameservers->endpoints, sizeof(endpoints)) == 0)
+	if (is_same(nameservers, endpoints, count))
 		return;
 
 	char number[24];

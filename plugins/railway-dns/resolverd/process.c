@@ -173,15 +173,13 @@ static void on_watchdog(void *context)
 }
 
 /* Returns 0 when the message is done with, -EAGAIN when it must wait, or another error. */
-static int send_one(struct rail_worker_process *worker, uint64_t pod, const uint8_t *bytes,
-		    size_t size)
+static int send_one(struct rail_worker_process *worker, uint64_t pod, uint8_t *bytes, size_t size)
 {
 	union {
 		struct cmsghdr header;
 		char space[CMSG_SPACE(RAIL_CHANNEL_DESCRIPTORS_MAXIMUM * sizeof(int))];
 	} control = {0};
-	/* sendmsg(2) does not write to what it sends. */
-	struct iovec part = {.iov_base = (void *)(uintptr_t)bytes, .iov_len = size};
+	struct iovec part = {.iov_base = bytes, .iov_len = size};
 	struct msghdr message = {.msg_iov = &part, .msg_iovlen = 1};
 
 	if (pod != 0) {

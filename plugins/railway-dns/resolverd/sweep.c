@@ -1,4 +1,5 @@
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "pkg/base/cleanup.h"
@@ -62,24 +63,41 @@ static void check_pod(struct rail_pods *pods, struct rail_pod *pod)
 		(void)rail_watch_add(pods->watch, pod->record.netns_path, &pod->watched, NULL);
 }
 
+/* The records of the pods that are gone, for free(). */
+static const struct rail_pod_record **collect_gone(const struct rail_pods *pods, size_t *ret_count)
+{
+	const struct rail_pod_record **records =
+		reallocarray(NULL, pods->gone_count, sizeof(const struct rail_pod_record *));
+	size_t count = 0;
+
+	if (records == NULL)
+		return NULL;
+	for (const struct rail_pod *pod = pods->first; pod != NULL; pod = pod->next)
+		if (pod->gone && count < pods->gone_count)
+			records[count++] = &pod->record;
+	*ret_count = count;
+	return records;
+}
+
 /* Writes down who is dead, and forgets them then. */
 static void tell_store(struct rail_pods *pods)
 {
 	struct rail_error error = RAIL_ERROR_NONE;
 	size_t count = 0;
-	RAIL_FREE const struct rail_pod_record **records =
-		calloc(pods->gone_count + 1, sizeof(*records));
 
-	if (records == NULL || pods->gone_count == 0)
+	if (pods->gone_count == 0)
 		return;
-	for (struct rail_pod *pod = pods->first; pod != NULL && count < pods->gone_count;
-	     pod = pod->next)
-		if (pod->gone)
-			records[count++] = &pod->record;
-	if (rail_pod_records_mark_dead(pods->store, records, count, &error) < 0) {
+
+	const struct rail_pod_record **records = collect_gone(pods, &count);
+	int result = records == NULL
+			     ? rail_fail(&error, ENOMEM, "no memory for dead pods")
+			     : rail_pod_records_mark_dead(pods->store, records, count, &error);
+
+	free(records);
+	if (result < 0) {
 		rail_log(RAIL_LOG_WARN,
-			 "dead pods cannot be marked in the live store; trying "
-			 "again within a minute",
+			 "dead pods cannot be marked in the live store; trying again within a "
+			 "minute",
 			 "error", error.message, NULL);
 		return;
 	}

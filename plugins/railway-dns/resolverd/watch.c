@@ -8,6 +8,7 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/inotify.h>
+#include <sys/queue.h>
 #include <sys/syscall.h>
 
 #include "pkg/base/cleanup.h"
@@ -20,9 +21,8 @@ struct directory {
 };
 
 struct rail_watched {
+	LIST_ENTRY(rail_watched) link;
 	struct rail_watch *watch;
-	struct rail_watched *next;
-	struct rail_watched *previous;
 	struct directory *directory; /* NULL: below /proc */
 	int pidfd;
 	struct rail_source *pidfd_source;
@@ -36,7 +36,7 @@ struct rail_watch {
 	int inotify;
 	struct rail_source *source;
 	struct directory *directories;
-	struct rail_watched *watched;
+	LIST_HEAD(, rail_watched) watched;
 };
 
 /* Whether directory and name make this path. */
@@ -52,11 +52,12 @@ static bool is_path(const char *path, const char *directory, const char *name)
 static void suspect_in(struct rail_watch *watch, const struct directory *directory,
 		       const char *name)
 {
-	for (struct rail_watched *watched = watch->watched; watched != NULL;
-	     watched = watched->next)
-		if (watched->directory == directory &&
-		    (name == NULL || is_path(watched->path, directory->path, name)))
-			watch->suspect(watch->context, watched->path);
+	struct rail_watched *watched;
+
+	LIST_FOREACH(watched, &watch->watched, link)
+	if (watched->directory == directory &&
+	    (name == NULL || is_path(watched->path, directory->path, name)))
+		watch->suspect(watch->context, watched->path);
 }
 
 static void handle(struct rail_watch *watch, const struct inotify_event *event)
@@ -211,10 +212,7 @@ int rail_watch_add(struct rail_watch *watch, const char *path, struct rail_watch
 		free(watched);
 		return result;
 	}
-	watched->next = watch->watched;
-	if (watched->next != NULL)
-		watched->next->previous = watched;
-	watch->watched = watched;
+	LIST_INSERT_HEAD(&watch->watched, watched, link);
 	*ret_watched = watched;
 	return 0;
 }
@@ -226,12 +224,7 @@ void rail_watch_remove(struct rail_watch *watch, struct rail_watched **pointer)
 	*pointer = NULL;
 	if (watched == NULL)
 		return;
-	if (watched->previous != NULL)
-		watched->previous->next = watched->next;
-	else
-		watch->watched = watched->next;
-	if (watched->next != NULL)
-		watched->next->previous = watched->previous;
+	LIST_REMOVE(watched, link);
 	rail_source_remove(&watched->pidfd_source);
 	if (watched->pidfd >= 0)
 		(void)close(watched->pidfd);
@@ -248,7 +241,10 @@ int rail_watch_new(struct rail_loop *loop, void (*suspect)(void *context, const 
 
 	if (watch == NULL)
 		return rail_fail(error, ENOMEM, "no memory to watch netns");
-	*watch = (struct rail_watch){.loop = loop, .suspect = suspect, .context = context};
+	watch->loop = loop;
+	watch->suspect = suspect;
+	watch->context = context;
+	LIST_INIT(&watch->watched);
 	watch->inotify = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
 
 	int result = watch->inotify < 0 ? rail_fail_errno(error, errno, "inotify_init1")
@@ -267,8 +263,8 @@ void rail_watch_free(struct rail_watch *watch)
 {
 	if (watch == NULL)
 		return;
-	while (watch->watched != NULL) {
-		struct rail_watched *watched = watch->watched;
+	while (!LIST_EMPTY(&watch->watched)) {
+		struct rail_watched *watched = LIST_FIRST(&watch->watched);
 
 		rail_watch_remove(watch, &watched);
 	}
