@@ -193,7 +193,7 @@ demo: packages-demo
 
 # `make test` runs every target below, each of which also runs alone; T=pattern runs the tests whose names match.
 # What each took is printed at the end, with one line that counts.
-TEST_TARGETS := test-build lint test-unit test-fuzz test-netns
+TEST_TARGETS := test-build lint test-unit test-fuzz test-netns test-demo
 
 .PHONY: test
 test: packages-test
@@ -238,6 +238,11 @@ test-netns: packages-test
 	@$(AS_OWNER) $(MAKE) --no-print-directory WERROR=1 VARIANT=asan tools
 	@bash test/lib/netns.bash release '$(T)'
 	@bash test/lib/netns.bash asan '$(T)'
+
+.PHONY: test-demo
+test-demo: packages-test
+	@$(AS_OWNER) $(MAKE) --no-print-directory WERROR=1 tools
+	@bash test/lib/demo-test.bash
 
 .PHONY: lint
 lint: packages-test
