@@ -185,8 +185,10 @@ static int change(struct rail_store *store, const char *container, int named, bo
 		member.named = named != 0;
 		result = rail_member_put(live, &member, error);
 	} else {
-		static const char *const states[] = {
-			[RAIL_PENDING] = "pending", [RAIL_READY] = "ready", [RAIL_DEAD] = "dead"};
+		static const char *const states[] = {[RAIL_PENDING] = "pending",
+						     [RAIL_READY] = "ready",
+						     [RAIL_DEAD] = "dead",
+						     [RAIL_DISABLED] = "disabled"};
 
 		(void)printf("%s %u %d ", states[attachment.state], attachment.parts, member.named);
 		print_address(&attachment.address);

@@ -123,8 +123,9 @@ static int add_names(scmp_filter_ctx filter, uint32_t action, const char *const 
 	for (size_t i = 0; i < count; i++) {
 		int number = seccomp_syscall_resolve_name(names[i]);
 
-		/* Older libraries know fewer names, and some calls other architectures only. */
-		if (number == __NR_SCMP_ERROR)
+		/* A call that this architecture does not have, or a name that is newer than the
+		 * library. */
+		if (number < 0)
 			continue;
 
 		int result = seccomp_rule_add(filter, action, number, 0);
