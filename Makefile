@@ -28,6 +28,8 @@ ifneq ($(and $(AM_ROOT),$(filter-out 0,$(TREE_OWNER))),)
 AS_OWNER := setpriv --reuid=$(TREE_OWNER) --regid=$(TREE_GROUP) --clear-groups --
 endif
 
+BUILD_MAKE = $(AS_OWNER) $(MAKE) --no-print-directory -j$(shell nproc)
+
 # ---- flags ----------------------------------------------------------------------------------------
 
 ifeq ($(origin CC),default)
@@ -100,28 +102,28 @@ all: $(BINARIES)
 .SECONDEXPANSION:
 $(BINARIES): $(BIN)/%: $$(call objects,$$(SOURCES_$$*)) $(LIBRARY)
 	$(call say,LD,$@)
-	@mkdir -p $(@D)
-	$(Q)$(CC) $(BASE_CFLAGS) $(CFLAGS) $(BASE_LDFLAGS) $(LDFLAGS) -o $@ $^ $(LIBS)
+	@$(AS_OWNER) mkdir -p $(@D)
+	$(Q)$(AS_OWNER) $(CC) $(BASE_CFLAGS) $(CFLAGS) $(BASE_LDFLAGS) $(LDFLAGS) -o $@ $^ $(LIBS)
 
 $(LIBRARY): $(call objects,$(LIBRARY_SOURCES))
 	$(call say,AR,$@)
-	@rm -f $@
-	$(Q)$(AR) rcs $@ $^
+	@$(AS_OWNER) rm -f $@
+	$(Q)$(AS_OWNER) $(AR) rcs $@ $^
 
 $(BUILD)/%.o: %.c | headers-there
 	$(call say,CC,$<)
-	@mkdir -p $(@D)
-	$(Q)$(CC) $(BASE_CPPFLAGS) $(CPPFLAGS) $(BASE_CFLAGS) $(CFLAGS) -MMD -MP -c -o $@ $<
+	@$(AS_OWNER) mkdir -p $(@D)
+	$(Q)$(AS_OWNER) $(CC) $(BASE_CPPFLAGS) $(CPPFLAGS) $(BASE_CFLAGS) $(CFLAGS) -MMD -MP -c -o $@ $<
 
 $(TOOLS): $(BUILD)/test/%: $(BUILD)/test/tools/%.o $(LIBRARY)
 	$(call say,LD,$@)
-	@mkdir -p $(@D)
-	$(Q)$(CC) $(BASE_CFLAGS) $(CFLAGS) $(BASE_LDFLAGS) $(LDFLAGS) -o $@ $^ $(LIBS)
+	@$(AS_OWNER) mkdir -p $(@D)
+	$(Q)$(AS_OWNER) $(CC) $(BASE_CFLAGS) $(CFLAGS) $(BASE_LDFLAGS) $(LDFLAGS) -o $@ $^ $(LIBS)
 
 $(BUILD)/test/unit-tests: $(call objects,$(UNIT_SOURCES)) $(LIBRARY)
 	$(call say,LD,$@)
-	@mkdir -p $(@D)
-	$(Q)$(CC) $(BASE_CFLAGS) $(CFLAGS) $(BASE_LDFLAGS) $(LDFLAGS) -o $@ $^ $(LIBS) -lcriterion \
+	@$(AS_OWNER) mkdir -p $(@D)
+	$(Q)$(AS_OWNER) $(CC) $(BASE_CFLAGS) $(CFLAGS) $(BASE_LDFLAGS) $(LDFLAGS) -o $@ $^ $(LIBS) -lcriterion \
 		-Wl,--no-gc-sections # Criterion finds its tests by their section
 
 # Without the fuzz variant a target is a program that runs the files it is given (the corpus).
@@ -129,8 +131,8 @@ FUZZ_MAIN := $(if $(filter fuzz,$(VARIANT)),,$(BUILD)/test/fuzz/main.o)
 FUZZ_PROGRAMS := $(addprefix $(BUILD)/test/fuzz-,$(FUZZ_TARGETS))
 $(FUZZ_PROGRAMS): $(BUILD)/test/fuzz-%: $(BUILD)/test/fuzz/%_fuzz.o $(FUZZ_MAIN) $(LIBRARY)
 	$(call say,LD,$@)
-	@mkdir -p $(@D)
-	$(Q)$(CC) $(BASE_CFLAGS) $(CFLAGS) $(BASE_LDFLAGS) $(LDFLAGS) -o $@ $^ $(LIBS)
+	@$(AS_OWNER) mkdir -p $(@D)
+	$(Q)$(AS_OWNER) $(CC) $(BASE_CFLAGS) $(CFLAGS) $(BASE_LDFLAGS) $(LDFLAGS) -o $@ $^ $(LIBS)
 
 -include $(shell find build/$(VARIANT) -name '*.d' 2>/dev/null)
 
@@ -187,7 +189,7 @@ tools: all $(TOOLS)
 
 .PHONY: demo
 demo: packages-demo
-	@$(AS_OWNER) $(MAKE) --no-print-directory all $(BUILD)/test/chain
+	@$(BUILD_MAKE) all $(BUILD)/test/chain
 	@BIN='$(CURDIR)/$(BIN)' TOOLS='$(CURDIR)/$(BUILD)/test' bash test/lib/isolate.bash \
 		bash test/demo/demo.bash
 
@@ -201,13 +203,13 @@ test: packages-test
 
 .PHONY: test-build
 test-build: packages-test
-	@$(AS_OWNER) $(MAKE) --no-print-directory WERROR=1 all
-	@$(AS_OWNER) $(MAKE) --no-print-directory WERROR=1 VARIANT=clang all
+	@$(BUILD_MAKE) WERROR=1 all
+	@$(BUILD_MAKE) WERROR=1 VARIANT=clang all
 	@bash test/lib/build-test.bash
 
 .PHONY: test-unit
 test-unit: packages-test
-	@$(AS_OWNER) $(MAKE) --no-print-directory WERROR=1 VARIANT=asan unit
+	@$(BUILD_MAKE) WERROR=1 VARIANT=asan unit
 	@bash test/lib/unit.bash build/asan/test/unit-tests '$(T)'
 
 .PHONY: fuzz-programs
@@ -216,7 +218,7 @@ fuzz-programs: $(FUZZ_PROGRAMS)
 # The corpora; `make fuzz-<target> FUZZ_SECONDS=600` goes on from there.
 .PHONY: test-fuzz
 test-fuzz: packages-test
-	@$(AS_OWNER) $(MAKE) --no-print-directory WERROR=1 VARIANT=asan fuzz-programs
+	@$(BUILD_MAKE) WERROR=1 VARIANT=asan fuzz-programs
 	@bash test/lib/fuzz.bash build/asan/test $(filter-out ,$(FUZZ_TARGETS))
 
 FUZZ_SECONDS ?= 60
@@ -230,18 +232,18 @@ $(addprefix fuzz-,$(FUZZ_TARGETS)): fuzz-%:
 .PHONY: test-long
 test-long: packages-test
 	@for target in $(FUZZ_TARGETS); do \
-		$(AS_OWNER) $(MAKE) --no-print-directory FUZZ_SECONDS=600 fuzz-$$target || exit 1; done
+		$(BUILD_MAKE) FUZZ_SECONDS=600 fuzz-$$target || exit 1; done
 
 .PHONY: test-netns
 test-netns: packages-test
-	@$(AS_OWNER) $(MAKE) --no-print-directory WERROR=1 tools
-	@$(AS_OWNER) $(MAKE) --no-print-directory WERROR=1 VARIANT=asan tools
+	@$(BUILD_MAKE) WERROR=1 tools
+	@$(BUILD_MAKE) WERROR=1 VARIANT=asan tools
 	@bash test/lib/netns.bash release '$(T)'
 	@bash test/lib/netns.bash asan '$(T)'
 
 .PHONY: test-demo
 test-demo: packages-test
-	@$(AS_OWNER) $(MAKE) --no-print-directory WERROR=1 tools
+	@$(BUILD_MAKE) WERROR=1 tools
 	@bash test/lib/demo-test.bash
 
 .PHONY: lint
@@ -250,7 +252,7 @@ lint: packages-test
 
 .PHONY: bench
 bench: packages-test
-	@$(AS_OWNER) $(MAKE) --no-print-directory tools
+	@$(BUILD_MAKE) tools
 	@BIN='$(CURDIR)/$(BIN)' TOOLS='$(CURDIR)/$(BUILD)/test' bash test/lib/isolate.bash \
 		bash test/bench/chain.bash
 

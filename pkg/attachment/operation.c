@@ -51,6 +51,36 @@ int rail_operation_attachment(const struct rail_operation *operation,
 	return result;
 }
 
+bool rail_process_equal(const struct rail_process *one, const struct rail_process *other)
+{
+	return one->pid == other->pid && one->start_time == other->start_time;
+}
+
+int rail_operation_check_own(struct rail_transaction *live,
+			     const struct rail_attachment *attachment, struct rail_error *error)
+{
+	struct rail_attachment stored;
+
+	int result = rail_attachment_get(live, &attachment->key, &stored, error);
+	if (result < 0 && result != -ENOENT)
+		return result;
+	if (result < 0 || stored.state != RAIL_PENDING ||
+	    !rail_process_equal(&stored.owner, &attachment->owner))
+		return rail_fail_code(error, RAIL_CODE_TRY_AGAIN, ECANCELED,
+				      "attachment %s of container '%s' was undone while it was "
+				      "being made",
+				      attachment->key.interface, attachment->key.container_id);
+	return 0;
+}
+
+int rail_operation_put_within(struct rail_transaction *live,
+			      const struct rail_attachment *attachment, struct rail_error *error)
+{
+	int result = rail_operation_check_own(live, attachment, error);
+
+	return result < 0 ? result : rail_attachment_put(live, attachment, error);
+}
+
 int rail_operation_put(const struct rail_operation *operation,
 		       const struct rail_attachment *attachment, struct rail_error *error)
 {
@@ -59,7 +89,7 @@ int rail_operation_put(const struct rail_operation *operation,
 	int result = rail_transaction_begin(operation->store, RAIL_LIVE, RAIL_WRITE, &live, error);
 	if (result < 0)
 		return result;
-	result = rail_attachment_put(live, attachment, error);
+	result = rail_operation_put_within(live, attachment, error);
 	if (result < 0)
 		return result;
 	return rail_transaction_commit(&live, error);

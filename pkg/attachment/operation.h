@@ -25,6 +25,18 @@ void rail_operation_end(struct rail_operation *operation); /* for RAIL_CLEANUP *
 int rail_operation_attachment(const struct rail_operation *operation,
 			      struct rail_attachment *ret_attachment, struct rail_error *error);
 
-/* Stores an attachment in a transaction of its own. */
+/*
+ * Stores what a plugin changed of the attachment that it has begun, in a transaction that is open or
+ * in one of its own. Refused (ECANCELED, code 11) where it is no longer at work on it: somebody
+ * undid the attachment since, because its owner is dead (the plugin that delegated to this one) or
+ * its netns is gone.
+ */
+int rail_operation_put_within(struct rail_transaction *live,
+			      const struct rail_attachment *attachment, struct rail_error *error);
 int rail_operation_put(const struct rail_operation *operation,
 		       const struct rail_attachment *attachment, struct rail_error *error);
+/* Only whether it would be stored. */
+int rail_operation_check_own(struct rail_transaction *live,
+			     const struct rail_attachment *attachment, struct rail_error *error);
+
+bool rail_process_equal(const struct rail_process *one, const struct rail_process *other);

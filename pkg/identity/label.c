@@ -76,7 +76,7 @@ int rail_label_make(const char *source, const char *name, bool reserved_too,
 				dashes++;
 			continue;
 		}
-		if (dashes >= sizeof(label) || length + dashes >= sizeof(label) - 1)
+		if (length + dashes >= sizeof(label) - 1)
 			return rail_fail_code(error, RAIL_CODE_INVALID_CONFIG, ENAMETOOLONG,
 					      "%s: %s is too long to be a DNS label, which has %zu "
 					      "characters at most",

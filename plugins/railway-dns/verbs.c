@@ -37,7 +37,7 @@ static int store_name(struct rail_operation *operation, struct rail_attachment *
 	attachment->parts |= RAIL_PART_NAME;
 	result = rail_member_put(live, &member, error);
 	if (result == 0)
-		result = rail_attachment_put(live, attachment, error);
+		result = rail_operation_put_within(live, attachment, error);
 	if (result < 0)
 		return result;
 	return rail_transaction_commit(&live, error);

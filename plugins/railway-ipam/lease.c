@@ -46,7 +46,7 @@ static int claim_requested(struct rail_operation *operation, struct rail_attachm
 	if (result < 0)
 		return result;
 	attachment->parts |= RAIL_PART_LEASE;
-	result = rail_attachment_put(live, attachment, error);
+	result = rail_operation_put_within(live, attachment, error);
 	if (result < 0)
 		return result;
 	return rail_transaction_commit(&live, error);
@@ -105,7 +105,7 @@ static int take_next(struct rail_operation *operation, struct rail_attachment *a
 	if (result < 0)
 		return result;
 	attachment->parts |= RAIL_PART_LEASE;
-	result = rail_attachment_put(live, attachment, error);
+	result = rail_operation_put_within(live, attachment, error);
 	if (result < 0)
 		return result;
 	return rail_transaction_commit(&live, error);

@@ -35,7 +35,7 @@ static int put_member(struct rail_operation *operation, struct rail_attachment *
 	if (result < 0)
 		return result;
 	attachment->parts |= RAIL_PART_MEMBER;
-	result = rail_attachment_put(live, attachment, error);
+	result = rail_operation_put_within(live, attachment, error);
 	if (result == 0)
 		result = rail_member_put(live, member, error);
 	if (result < 0)

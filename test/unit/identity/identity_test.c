@@ -495,6 +495,8 @@ Test(identity_identity, services_of_nomads_jobs)
 		{"infra/periodic-x", "g", "infra/periodic-x-g", "infraperiodic-x-g"},
 		{"infra/dispatch-ab12cd34", "g", "infra/dispatch-ab12cd34-g",
 		 "infradispatch-ab12cd34-g"},
+		{"infra/dispatch-1700000000-ab", "g", "infra/dispatch-1700000000-ab-g",
+		 "infradispatch-1700000000-ab-g"},
 		{"infra/periodic-", "g", "infra/periodic--g", "infraperiodic--g"},
 	};
 

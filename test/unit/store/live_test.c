@@ -368,7 +368,7 @@ static void allocate_in_children(size_t children, size_t each, struct in6_addr *
 		char byte;
 
 		(void)close(start[1]);
-		(void)read(start[0], &byte, 1);
+		CHILD_MUST(read(start[0], &byte, 1) == 0);
 		CHILD_MUST(rail_store_open_in_boot(state_directory, run_directory, BOOT, &own,
 						   &error) == 0);
 		for (size_t j = 0; j < each; j++) {

@@ -98,6 +98,7 @@ Test(store_store, no_descriptor_is_handed_on_to_programs)
 		before[fd] = fcntl(fd, F_GETFD) >= 0;
 
 	RAIL_CLEANUP(rail_store_closep) struct rail_store *store = open_stores();
+	cr_assert_not_null(store);
 	for (int fd = 0; fd < DESCRIPTORS; fd++) {
 		int flags = before[fd] ? -1 : fcntl(fd, F_GETFD);
 
@@ -293,7 +294,7 @@ Test(store_store, of_many_that_open_at_once_in_a_new_boot_one_empties_the_store)
 
 			(void)close(start[1]);
 			(void)snprintf(key, sizeof(key), "new %d", i);
-			(void)read(start[0], &byte, 1);
+			CHILD_MUST(read(start[0], &byte, 1) == 0);
 			CHILD_MUST(rail_store_open_in_boot(state_directory, run_directory,
 							   ANOTHER_BOOT, &store, NULL) == 0);
 			CHILD_MUST(rail_transaction_begin(store, RAIL_LIVE, RAIL_WRITE,
