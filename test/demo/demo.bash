@@ -24,12 +24,13 @@ bold "Two environments, each with the services api (3 replicas) and web (1)"
 for environment in production staging; do
 	for pod in api-1 api-2 api-3 web-1; do
 		ns=$environment-$pod
-		pod_add "$ns" "$environment" "${pod%-*}" >/dev/null || fail "ADD of $ns"
+		pod_add "$ns" "$environment" "${pod%-*}" >"$NODE/result" ||
+			fail "ADD of $ns: $(cat "$NODE/result")"
 		# The program starts when ADD has returned: nothing to wait for.
 		coproc { in_pod "$ns" python3 "$here/replica.py" "$environment/$pod" $PORT; }
 		read -r -t 20 -u "${COPROC[0]}" _ || fail "the program in $ns does not start"
 		eval "exec ${COPROC[0]}<&-"
-	done 2>/dev/null
+	done
 done
 
 declare -A prefix
