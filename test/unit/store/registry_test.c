@@ -284,8 +284,8 @@ Test(store_registry, an_environment_has_65535_numbers)
 	struct rail_error error = RAIL_ERROR_NONE;
 	struct rail_service service;
 	uint8_t key[8];
-	uint16_t last = rail_service_number_next(
-		rail_service_number_next(rail_service_number_start("api")));
+	/* The search comes there at its very end. */
+	uint16_t last = (uint16_t)(rail_service_number_start("api") - 1);
 
 	for (uint32_t number = 1; number <= UINT16_MAX; number++) {
 		struct rail_writer writer = rail_writer_init(key, sizeof(key));
@@ -348,7 +348,7 @@ Test(store_registry, names_that_no_service_has_are_refused)
 {
 	struct rail_environment environment = environment_of("production");
 	struct rail_service service;
-	char label[RAIL_LABEL_SIZE + 1];
+	char label[RAIL_LABEL_SIZE + 1] = "";
 	static char original[RAIL_ORIGINAL_NAME_SIZE + 1];
 
 	memset(label, 'a', sizeof(label) - 1);
