@@ -21,7 +21,7 @@ const struct in6_addr rail_resolver_address = {
 
 struct in6_addr rail_address_compose(const struct rail_address_parts *parts)
 {
-	struct in6_addr address;
+	struct in6_addr address = IN6ADDR_ANY_INIT;
 	struct rail_writer writer = rail_writer_init(address.s6_addr, sizeof(address.s6_addr));
 
 	rail_write_bytes(&writer, parts->prefix.bytes, sizeof(parts->prefix.bytes));
@@ -33,7 +33,7 @@ struct in6_addr rail_address_compose(const struct rail_address_parts *parts)
 
 struct rail_address_parts rail_address_split(const struct in6_addr *address)
 {
-	struct rail_address_parts parts;
+	struct rail_address_parts parts = {.service = 0};
 	struct rail_reader reader = rail_reader_init(address->s6_addr, sizeof(address->s6_addr));
 
 	rail_read_bytes(&reader, parts.prefix.bytes, sizeof(parts.prefix.bytes));

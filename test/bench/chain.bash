@@ -19,7 +19,8 @@ export CNI_ARGS="IgnoreUnknown=1;RAILWAY_ENVIRONMENT=bench;RAILWAY_SERVICE=api"
 one() { # LIST COMMAND ID
 	local start
 	start=$(date +%s%N)
-	"$CHAIN" --time "$2" "$NODE/$1.conflist" "$3" "/run/netns/$3" >/dev/null 2>>"$NODE/steps.$1"
+	"$CHAIN" --time "$2" "$NODE/$1.conflist" "$3" "/run/netns/$3" >"$NODE/result" 2>>"$NODE/steps.$1" ||
+		{ cat "$NODE/result" >&2; return 1; }
 	echo "$1 $2 $((($(date +%s%N) - start) / 1000))" >>"$NODE/totals"
 }
 
@@ -54,3 +55,7 @@ for list in railway bridge; do
 			"$(awk -v p="$plugin" -v c="$command" '$1 == p && $2 == c {print $3}' "$NODE/steps.$list" | statistics)"
 	done
 done
+echo "by step, medians:"
+ip netns add steps
+ip -n steps link set lo up
+"$TOOLS/steps" "$ROUNDS" /run/netns/steps "$BIN/railway-ipam"

@@ -18,6 +18,7 @@ Test(identity_label, names_become_labels)
 		{"API", "api"},
 		{"My Service", "my-service"},
 		{"my_service\tb", "my-service-b"},
+		{"web.example", "webexample"},
 		{"a.b", "ab"},
 		{"a/b", "ab"},
 		{"--a--b--", "a--b"},
@@ -126,6 +127,7 @@ Test(identity_label, workloads_of_pods)
 		{"api-7d4b9c6f5d-x2k4zz", "api-7d4b9c6f5d-x2k4zz"}, /* 6 */
 		{"web-nginx", "web-nginx"},			    /* a vowel */
 		{"web-X2K4Z", "web-X2K4Z"},
+		{"web-http2", "web"}, /* could be a Job's as well */
 		{"-x2k4z", "-x2k4z"},
 		{"-0", "-0"},
 		{"x2k4z", "x2k4z"},
