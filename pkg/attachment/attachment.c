@@ -71,6 +71,13 @@ static int check_agreement(const struct rail_operation *operation,
 {
 	const struct rail_settings *settings = &operation->settings;
 	const struct rail_identity *identity = &attachment->identity;
+
+	if (!settings->enabled)
+		return rail_fail_code(error, RAIL_CODE_INVALID_CONFIG, EINVAL,
+				      "key 'enabled': false here, but an earlier plugin of the "
+				      "chain was switched on; give it the same value in every "
+				      "plugin");
+
 	const struct {
 		const char *key;
 		const char *given;
@@ -161,6 +168,7 @@ static int begin_new(struct rail_operation *operation, const struct rail_netns_i
 		.nsid = -1,
 	};
 	struct rail_attachment existing;
+	bool is_enabled = false;
 
 	if (operation->plugin == RAIL_PLUGIN_DNS)
 		return rail_fail_code(error, RAIL_CODE_INVALID_CONFIG, ENOENT,
@@ -173,9 +181,7 @@ static int begin_new(struct rail_operation *operation, const struct rail_netns_i
 	(void)snprintf(attachment.netns_path, sizeof(attachment.netns_path), "%s",
 		       operation->call->netns);
 
-	if (!operation->settings.enabled) {
-		attachment.state = RAIL_DISABLED;
-	} else {
+	if (operation->settings.enabled) {
 		bool enabled = true;
 
 		int result = decide_identity(operation, &attachment.identity, error);
@@ -183,8 +189,11 @@ static int begin_new(struct rail_operation *operation, const struct rail_netns_i
 			result = ensure_registered(operation, &attachment, &enabled, error);
 		if (result < 0)
 			return result;
-		if (!enabled)
-			attachment.state = RAIL_DISABLED;
+		is_enabled = enabled;
+	}
+	if (!is_enabled) {
+		attachment.state = RAIL_DISABLED;
+		attachment.owner = (struct rail_process){0};
 	}
 
 	int result = rail_transaction_begin(operation->store, RAIL_LIVE, RAIL_WRITE, &live, error);
@@ -204,65 +213,144 @@ static int begin_new(struct rail_operation *operation, const struct rail_netns_i
 	return result;
 }
 
-/* Whether the pod that an attachment was made for is still there. */
-static bool is_there(const struct rail_attachment *attachment)
+/*
+ * Whether a complete attachment is gone: 1 where its netns is, or its interface; 0 where it lives;
+ * a negative errno value where that cannot be told. netns_fd: of the call, where it is the same
+ * netns.
+ */
+static int is_gone(const struct rail_attachment *attachment, int netns_fd)
 {
+	const struct rail_transport *transport =
+		rail_transport_by_name(attachment->interface.transport);
 	RAIL_CLOSE int fd = -1;
+	int result = 0;
 
-	return rail_netns_reopen(attachment->netns_path, &attachment->netns, &fd) == 0;
+	if (netns_fd < 0) {
+		result = rail_netns_reopen(attachment->netns_path, &attachment->netns, &fd);
+		netns_fd = fd;
+	}
+	/* The number of a netns that is gone can be given to another one; what was made in it
+	 * tells. */
+	if (result == 0 && (attachment->parts & RAIL_PART_INTERFACE) != 0 && transport != NULL)
+		result = transport->verify(netns_fd, &attachment->interface, NULL);
+	if (result == -ENOENT || result == -ESTALE || result == -ENODEV || result == -ESRCH)
+		return 1;
+	return result;
 }
 
-/* Takes up what is there: 0 when it is this plugin's turn, 1 when the rest of a dead attachment
- * must go first. */
-static int take_up(struct rail_operation *operation, struct rail_attachment *attachment,
-		   const struct rail_netns_id *netns, struct rail_error *error)
+static int fail_at_work(const struct rail_attachment *attachment, struct rail_error *error)
 {
-	const struct plugin_parts *parts = parts_of(operation->plugin);
-	const char *container = operation->key.container_id;
-	bool delegated = false;
+	return rail_fail_code(error, RAIL_CODE_TRY_AGAIN, EAGAIN,
+			      "process %d is at work on attachment %s of container '%s'",
+			      attachment->owner.pid, attachment->key.interface,
+			      attachment->key.container_id);
+}
 
+/* 0 where the attachment is complete so far and this plugin's part is missing, 1 where it is dead.
+ */
+static int judge_complete(const struct rail_operation *operation,
+			  const struct rail_attachment *attachment,
+			  const struct rail_netns_id *netns, int netns_fd, struct rail_error *error)
+{
+	bool is_same = rail_netns_id_equal(&attachment->netns, netns);
+
+	if (is_same && (attachment->parts & parts_of(operation->plugin)->own) == 0)
+		return 0;
+	int gone = is_gone(attachment, is_same ? netns_fd : -1);
+	if (gone < 0)
+		return rail_fail_errno(error, -gone,
+				       "learn whether container '%s' still lives in netns '%s'",
+				       attachment->key.container_id, attachment->netns_path);
+	if (gone > 0)
+		return 1;
+	return rail_fail_code(error, RAIL_CODE_ATTACHMENT_EXISTS, EEXIST,
+			      "container '%s' has a live attachment '%s' in network '%s' already "
+			      "(netns '%s'); it is left as it is: DEL it first",
+			      attachment->key.container_id, attachment->key.interface,
+			      attachment->key.network, attachment->netns_path);
+}
+
+/* What there is of the attachment: 0 when it is this plugin's turn, 1 when the rest of a dead one
+ * must go first. */
+static int judge(const struct rail_operation *operation, const struct rail_attachment *attachment,
+		 const struct rail_netns_id *netns, int netns_fd, struct rail_error *error)
+{
 	switch (attachment->state) {
 	case RAIL_PENDING:
 		if (!rail_process_alive(&attachment->owner))
 			return 1;
-		delegated = rail_attachment_is_delegated(operation, attachment) &&
-			    (attachment->parts & parts->own) == 0;
-		if (!delegated)
-			return rail_fail_code(error, RAIL_CODE_TRY_AGAIN, EAGAIN,
-					      "process %d is at work on attachment %s of container "
-					      "'%s'",
-					      attachment->owner.pid, attachment->key.interface,
-					      container);
-		break;
+		if (rail_attachment_is_delegated(operation, attachment) &&
+		    (attachment->parts & parts_of(operation->plugin)->own) == 0)
+			return 0;
+		return fail_at_work(attachment, error);
 	case RAIL_DEAD:
 		return 1;
 	case RAIL_DISABLED:
 		return rail_netns_id_equal(&attachment->netns, netns) ? 0 : 1;
 	case RAIL_READY:
-		if (!rail_netns_id_equal(&attachment->netns, netns) && !is_there(attachment))
-			return 1;
-		if ((attachment->parts & parts->own) != 0 ||
-		    !rail_netns_id_equal(&attachment->netns, netns))
-			return rail_fail_code(
-				error, RAIL_CODE_ATTACHMENT_EXISTS, EEXIST,
-				"container '%s' has a live attachment '%s' in network '%s' already "
-				"(netns '%s'); it is left as it is: DEL it first",
-				container, attachment->key.interface, attachment->key.network,
-				attachment->netns_path);
-		break;
+		return judge_complete(operation, attachment, netns, netns_fd, error);
 	}
+	return rail_fail(error, EINVAL, "the attachment is in an unknown state");
+}
 
-	if ((attachment->parts & parts->before) != parts->before)
-		return rail_fail_code(error, RAIL_CODE_INVALID_CONFIG, ENOENT,
-				      "the attachment is not ready for %s: %s", parts->name,
-				      parts->advice);
-	int result = check_agreement(operation, attachment, error);
-	if (result < 0 || delegated)
+/* Makes it this process's, where it is still as it was judged. */
+static int take_over(struct rail_operation *operation, struct rail_attachment *attachment,
+		     struct rail_error *error)
+{
+	RAIL_CLEANUP(rail_transaction_abort) struct rail_transaction *live = NULL;
+	struct rail_attachment stored;
+
+	int result = rail_transaction_begin(operation->store, RAIL_LIVE, RAIL_WRITE, &live, error);
+	if (result < 0)
 		return result;
+	result = rail_attachment_get(live, &operation->key, &stored, error);
+	if (result < 0 && result != -ENOENT)
+		return result;
+	if (result < 0 || !rail_attachment_is_unchanged(&stored, attachment))
+		return rail_fail_code(error, RAIL_CODE_TRY_AGAIN, EAGAIN,
+				      "another process changed the same attachment at this moment");
+	stored.state = RAIL_PENDING;
+	stored.owner = operation->self;
+	result = rail_attachment_put(live, &stored, error);
+	if (result == 0)
+		result = rail_transaction_commit(&live, error);
+	if (result == 0)
+		*attachment = stored;
+	return result;
+}
 
-	attachment->state = RAIL_PENDING;
-	attachment->owner = operation->self;
-	return rail_operation_put(operation, attachment, error);
+/* It is this plugin's turn. */
+static int take_up(struct rail_operation *operation, struct rail_attachment *attachment,
+		   struct rail_error *error)
+{
+	const struct plugin_parts *parts = parts_of(operation->plugin);
+	int result = 0;
+
+	if (attachment->state == RAIL_DISABLED)
+		return 0;
+	if ((attachment->parts & parts->before) != parts->before)
+		result = rail_fail_code(error, RAIL_CODE_INVALID_CONFIG, ENOENT,
+					"the attachment is not ready for %s: %s", parts->name,
+					parts->advice);
+	if (result == 0)
+		result = check_agreement(operation, attachment, error);
+	if (rail_attachment_is_delegated(operation, attachment))
+		return result;
+	/* The ADD has failed: what the earlier plugins made for it goes, too. */
+	if (result < 0) {
+		(void)rail_attachment_give_up(operation, attachment, RAIL_PARTS_ALL, NULL);
+		return result;
+	}
+	return take_over(operation, attachment, error);
+}
+
+/* railway-ipam with railway-mesh's configuration: it works for its parent, or for nobody. */
+static bool lacks_caller(const struct rail_operation *operation,
+			 const struct rail_attachment *attachment)
+{
+	return operation->plugin == RAIL_PLUGIN_IPAM &&
+	       strcmp(operation->call->type, "railway-mesh") == 0 &&
+	       (attachment == NULL || !rail_attachment_is_delegated(operation, attachment));
 }
 
 int rail_attachment_begin(struct rail_operation *operation, struct rail_attachment *ret_attachment,
@@ -278,20 +366,24 @@ int rail_attachment_begin(struct rail_operation *operation, struct rail_attachme
 	for (;;) {
 		struct rail_attachment attachment;
 
-		result = rail_operation_attachment(operation, &attachment, error);
-		if (result == -ENOENT) {
-			result = begin_new(operation, &netns, &attachment, error);
-		} else if (result == 0) {
-			result = take_up(operation, &attachment, &netns, error);
-			if (result > 0) {
-				result = rail_attachment_undo(operation, &operation->key,
-							      RAIL_PARTS_ALL, error);
-				if (result < 0)
-					return rail_wrap(error, result,
-							 "undo what is left of an earlier attempt");
-				continue;
-			}
+		int found = rail_operation_attachment(operation, &attachment, error);
+		if (found < 0 && found != -ENOENT)
+			return found;
+		if (lacks_caller(operation, found == 0 ? &attachment : NULL))
+			return rail_fail_code(error, RAIL_CODE_TRY_AGAIN, ECANCELED,
+					      "railway-mesh, which asked for an address, is gone");
+		result = found == 0 ? judge(operation, &attachment, &netns, fd, error) : 0;
+		if (result > 0) {
+			result = rail_attachment_undo(operation, &operation->key, RAIL_PARTS_ALL,
+						      error);
+			if (result < 0)
+				return rail_wrap(error, result,
+						 "undo what is left of an earlier attempt");
+			continue;
 		}
+		if (result == 0)
+			result = found == 0 ? take_up(operation, &attachment, error)
+					    : begin_new(operation, &netns, &attachment, error);
 		if (result < 0)
 			return result;
 		*ret_attachment = attachment;
@@ -303,9 +395,22 @@ int rail_attachment_begin(struct rail_operation *operation, struct rail_attachme
 int rail_attachment_finish(struct rail_operation *operation, struct rail_attachment *attachment,
 			   struct rail_error *error)
 {
-	if (!rail_attachment_is_delegated(operation, attachment)) {
-		attachment->state = RAIL_READY;
-		attachment->owner = (struct rail_process){0};
-	}
-	return rail_operation_put(operation, attachment, error);
+	RAIL_CLEANUP(rail_transaction_abort) struct rail_transaction *live = NULL;
+	struct rail_attachment finished = *attachment;
+
+	if (rail_attachment_is_delegated(operation, attachment))
+		return rail_operation_put(operation, attachment, error);
+	finished.state = RAIL_READY;
+	finished.owner = (struct rail_process){0};
+
+	int result = rail_transaction_begin(operation->store, RAIL_LIVE, RAIL_WRITE, &live, error);
+	if (result == 0)
+		result = rail_operation_check_own(live, attachment, error);
+	if (result == 0)
+		result = rail_attachment_put(live, &finished, error);
+	if (result == 0)
+		result = rail_transaction_commit(&live, error);
+	if (result == 0)
+		*attachment = finished;
+	return result;
 }

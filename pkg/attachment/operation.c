@@ -51,9 +51,11 @@ int rail_operation_attachment(const struct rail_operation *operation,
 	return result;
 }
 
-bool rail_process_equal(const struct rail_process *one, const struct rail_process *other)
+bool rail_attachment_owner_equal(const struct rail_attachment *one,
+				 const struct rail_attachment *other)
 {
-	return one->pid == other->pid && one->start_time == other->start_time;
+	return one->owner.pid == other->owner.pid &&
+	       one->owner.start_time == other->owner.start_time;
 }
 
 int rail_operation_check_own(struct rail_transaction *live,
@@ -65,7 +67,7 @@ int rail_operation_check_own(struct rail_transaction *live,
 	if (result < 0 && result != -ENOENT)
 		return result;
 	if (result < 0 || stored.state != RAIL_PENDING ||
-	    !rail_process_equal(&stored.owner, &attachment->owner))
+	    !rail_attachment_owner_equal(&stored, attachment))
 		return rail_fail_code(error, RAIL_CODE_TRY_AGAIN, ECANCELED,
 				      "attachment %s of container '%s' was undone while it was "
 				      "being made",

@@ -26,8 +26,8 @@ int rail_operation_attachment(const struct rail_operation *operation,
 			      struct rail_attachment *ret_attachment, struct rail_error *error);
 
 /*
- * Stores what a plugin changed of the attachment that it has begun, in a transaction that is open or
- * in one of its own. Refused (ECANCELED, code 11) where it is no longer at work on it: somebody
+ * Stores what a plugin changed of the attachment that it has begun, in a transaction that is open
+ * or in one of its own. Refused (ECANCELED, code 11) where it is no longer at work on it: somebody
  * undid the attachment since, because its owner is dead (the plugin that delegated to this one) or
  * its netns is gone.
  */
@@ -39,4 +39,6 @@ int rail_operation_put(const struct rail_operation *operation,
 int rail_operation_check_own(struct rail_transaction *live,
 			     const struct rail_attachment *attachment, struct rail_error *error);
 
-bool rail_process_equal(const struct rail_process *one, const struct rail_process *other);
+/* Whether the same process, or none, is at work on both. */
+bool rail_attachment_owner_equal(const struct rail_attachment *one,
+				 const struct rail_attachment *other);

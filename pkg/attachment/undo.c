@@ -12,12 +12,26 @@
 #include "pkg/mesh/pod.h"
 #include "pkg/mesh/wiring.h"
 #include "pkg/net/link.h"
+#include "pkg/wg/key.h"
 
-/* Marks the attachment as worked on by this process. -ENOENT, without an error set, where there is
- * none. */
+bool rail_attachment_is_unchanged(const struct rail_attachment *stored,
+				  const struct rail_attachment *seen)
+{
+	if (!rail_attachment_owner_equal(stored, seen))
+		return false;
+	/* While it is a process's, nobody else changes it; else DEL and ADD may have come. */
+	return seen->owner.pid != 0 ||
+	       (stored->state == seen->state && stored->parts == seen->parts &&
+		rail_netns_id_equal(&stored->netns, &seen->netns) &&
+		IN6_ARE_ADDR_EQUAL(&stored->address, &seen->address) &&
+		rail_key_equal(&stored->interface.public_key, &seen->interface.public_key));
+}
+
+/* Marks the attachment as worked on by this process. seen: only where it is still so (else
+ * ECANCELED); or NULL. -ENOENT where there is none. */
 static int claim(struct rail_operation *operation, const struct rail_attachment_key *key,
-		 struct rail_attachment *ret_attachment, bool *ret_delegated,
-		 struct rail_error *error)
+		 const struct rail_attachment *seen, struct rail_attachment *ret_attachment,
+		 bool *ret_delegated, struct rail_error *error)
 {
 	RAIL_CLEANUP(rail_transaction_abort) struct rail_transaction *live = NULL;
 
@@ -27,12 +41,16 @@ static int claim(struct rail_operation *operation, const struct rail_attachment_
 	result = rail_attachment_get(live, key, ret_attachment, error);
 	if (result < 0)
 		return result;
+	if (seen != NULL && !rail_attachment_is_unchanged(ret_attachment, seen))
+		return rail_fail_code(error, RAIL_CODE_TRY_AGAIN, ECANCELED,
+				      "attachment %s of container '%s' has changed meanwhile",
+				      key->interface, key->container_id);
 
 	*ret_delegated = rail_attachment_is_delegated(operation, ret_attachment);
 	if (*ret_delegated)
 		return 0;
-	if (ret_attachment->state == RAIL_PENDING &&
-	    ret_attachment->owner.pid != operation->self.pid &&
+	/* The resolver may have called it dead while its owner is at work on it. */
+	if (ret_attachment->owner.pid != operation->self.pid &&
 	    rail_process_alive(&ret_attachment->owner))
 		return rail_fail_code(error, RAIL_CODE_TRY_AGAIN, EAGAIN,
 				      "process %d is at work on attachment %s of container '%s'",
@@ -45,8 +63,23 @@ static int claim(struct rail_operation *operation, const struct rail_attachment_
 	return rail_transaction_commit(&live, error);
 }
 
-static int set_named(struct rail_operation *operation, const struct in6_addr *address, bool named,
-		     struct rail_error *error)
+/* The member of exactly this attachment: a requested address can be another's by now. */
+static int get_member(struct rail_transaction *live, const struct rail_attachment *attachment,
+		      struct rail_member *ret_member, struct rail_error *error)
+{
+	struct rail_member member;
+
+	int result = rail_member_get(live, &attachment->address, &member, error);
+	if (result < 0)
+		return result;
+	if (!member.local || !rail_attachment_key_equal(&member.key, &attachment->key))
+		return -ENOENT;
+	*ret_member = member;
+	return 0;
+}
+
+static int unname(struct rail_operation *operation, const struct rail_attachment *attachment,
+		  struct rail_error *error)
 {
 	RAIL_CLEANUP(rail_transaction_abort) struct rail_transaction *live = NULL;
 	struct rail_member member;
@@ -54,16 +87,29 @@ static int set_named(struct rail_operation *operation, const struct in6_addr *ad
 	int result = rail_transaction_begin(operation->store, RAIL_LIVE, RAIL_WRITE, &live, error);
 	if (result < 0)
 		return result;
-	result = rail_member_get(live, address, &member, error);
+	result = get_member(live, attachment, &member, error);
 	if (result == -ENOENT)
 		return 0;
 	if (result < 0)
 		return result;
-	member.named = named;
+	member.named = false;
 	result = rail_member_put(live, &member, error);
 	if (result < 0)
 		return result;
 	return rail_transaction_commit(&live, error);
+}
+
+/* The attachment's netns: 1, or 0 where it is gone. */
+static int reopen_netns(const struct rail_attachment *attachment, int *ret_fd,
+			struct rail_error *error)
+{
+	int result = rail_netns_reopen(attachment->netns_path, &attachment->netns, ret_fd);
+
+	if (result == -ENOENT || result == -ESTALE)
+		return 0;
+	if (result < 0)
+		return rail_fail_errno(error, -result, "open netns '%s'", attachment->netns_path);
+	return 1;
 }
 
 static int remove_resolver_address(const struct rail_attachment *attachment,
@@ -72,14 +118,14 @@ static int remove_resolver_address(const struct rail_attachment *attachment,
 	RAIL_CLEANUP(rail_netlink_closep) struct rail_netlink *netlink = NULL;
 	RAIL_CLOSE int fd = -1;
 
-	if (rail_netns_reopen(attachment->netns_path, &attachment->netns, &fd) < 0)
-		return 0; /* it went with the netns */
-	int result = rail_netlink_open(fd, &netlink, error);
+	int result = reopen_netns(attachment, &fd, error);
+	if (result <= 0)
+		return result; /* it went with the netns */
+	result = rail_netlink_open(fd, &netlink, error);
 	if (result < 0)
 		return result;
-	result = rail_address_delete(netlink, RAIL_LOOPBACK_INDEX, &rail_resolver_address, 128,
-				     error);
-	return result == -EADDRNOTAVAIL || result == -ENOENT ? 0 : result;
+	return rail_address_delete(netlink, RAIL_LOOPBACK_INDEX, &rail_resolver_address, 128,
+				   error);
 }
 
 static int undo_name(struct rail_operation *operation, const struct rail_attachment *attachment,
@@ -92,7 +138,7 @@ static int undo_name(struct rail_operation *operation, const struct rail_attachm
 	struct rail_error all = RAIL_ERROR_NONE;
 	struct rail_error one = RAIL_ERROR_NONE;
 
-	if (set_named(operation, &attachment->address, false, &one) < 0)
+	if (unname(operation, attachment, &one) < 0)
 		rail_error_collect(&all, &one);
 
 	/* No resolver holds nothing: neither a name nor a socket in the pod's netns. */
@@ -107,7 +153,7 @@ static int undo_name(struct rail_operation *operation, const struct rail_attachm
 	return -all.errnum;
 }
 
-static int remove_member(struct rail_operation *operation, const struct in6_addr *address,
+static int remove_member(struct rail_operation *operation, const struct rail_attachment *attachment,
 			 struct rail_member *ret_member, bool *ret_was_there,
 			 struct rail_error *error)
 {
@@ -117,11 +163,11 @@ static int remove_member(struct rail_operation *operation, const struct in6_addr
 	int result = rail_transaction_begin(operation->store, RAIL_LIVE, RAIL_WRITE, &live, error);
 	if (result < 0)
 		return result;
-	result = rail_member_get(live, address, ret_member, error);
+	result = get_member(live, attachment, ret_member, error);
 	if (result == -ENOENT)
 		return 0;
 	if (result == 0)
-		result = rail_member_delete(live, address, error);
+		result = rail_member_delete(live, &attachment->address, error);
 	if (result == 0)
 		result = rail_transaction_commit(&live, error);
 	*ret_was_there = result == 0;
@@ -138,8 +184,39 @@ static bool environment_is_empty(struct rail_operation *operation, const struct 
 	       rail_member_list(live, prefix, &members, &count, NULL) == 0 && count == 0;
 }
 
-/* Interface, member and peers, under the environment's lock. */
-static int undo_mesh(struct rail_operation *operation, const struct rail_attachment *attachment,
+static int remove_interface(const struct rail_attachment *attachment, struct rail_error *error)
+{
+	RAIL_CLOSE int fd = -1;
+
+	if ((attachment->parts & RAIL_PART_INTERFACE) == 0)
+		return 0;
+	int result = reopen_netns(attachment, &fd, error);
+	if (result < 0)
+		return result;
+	return rail_pod_destroy(fd, &attachment->prefix, &attachment->address,
+				&attachment->interface, error);
+}
+
+/* The siblings' peers. Where the member is gone but its peers may not be, an earlier attempt died
+ * in between: its mark is in the lock. */
+static int unwire(struct rail_operation *operation, const struct rail_attachment *attachment,
+		  const struct rail_environment_lock *lock, const struct rail_member *member,
+		  struct rail_gone *gone, struct rail_error *error)
+{
+	if (lock->needs_repair)
+		return rail_wiring_repair(operation->store, &attachment->prefix, gone, error);
+	if (member == NULL)
+		return 0;
+	return rail_wiring_remove_member(operation->store, &attachment->prefix, member, gone,
+					 error);
+}
+
+/*
+ * Interface, member and peers, under the environment's lock; takes what is gone off the parts. The
+ * interface goes even where the rest must wait: a lock that cannot be had, or a store that cannot
+ * be written, keeps no pod in its environment.
+ */
+static int undo_mesh(struct rail_operation *operation, struct rail_attachment *attachment,
 		     struct rail_gone *gone, struct rail_error *error)
 {
 	RAIL_CLEANUP(rail_environment_lock_abandon)
@@ -148,37 +225,29 @@ static int undo_mesh(struct rail_operation *operation, const struct rail_attachm
 	struct rail_error one = RAIL_ERROR_NONE;
 	struct rail_member member;
 	bool was_there = false;
-	RAIL_CLOSE int fd = -1;
 
-	int result = rail_environment_lock_take(operation->settings.run_directory,
-						&attachment->prefix, &lock, error);
-	if (result < 0)
-		return result;
+	int locked = rail_environment_lock_take(operation->settings.run_directory,
+						&attachment->prefix, &lock, &one);
+	if (locked == 0)
+		locked = remove_member(operation, attachment, &member, &was_there, &one);
+	if (locked < 0)
+		rail_error_collect(&all, &one);
 
-	result = remove_member(operation, &attachment->address, &member, &was_there, error);
-	if (result < 0)
-		return result;
-
-	if ((attachment->parts & RAIL_PART_INTERFACE) != 0) {
-		(void)rail_netns_reopen(attachment->netns_path, &attachment->netns, &fd);
-		if (rail_pod_destroy(fd, &attachment->prefix, &attachment->address,
-				     &attachment->interface, &one) < 0)
-			rail_error_collect(&all, &one);
-	}
-
-	/* Where the member is gone but its peers may not be, an earlier attempt died in between:
-	 * its mark is in the lock. */
-	result = 0;
-	if (lock.needs_repair)
-		result = rail_wiring_repair(operation->store, &attachment->prefix, gone, &one);
-	else if (was_there)
-		result = rail_wiring_remove_member(operation->store, &attachment->prefix, &member,
-						   gone, &one);
-	if (result < 0)
+	if (remove_interface(attachment, &one) < 0)
 		rail_error_collect(&all, &one);
 	else
-		rail_environment_lock_finish(&lock,
-					     environment_is_empty(operation, &attachment->prefix));
+		attachment->parts &= ~(uint32_t)RAIL_PART_INTERFACE;
+
+	if (locked == 0) {
+		if (unwire(operation, attachment, &lock, was_there ? &member : NULL, gone, &one) <
+		    0) {
+			rail_error_collect(&all, &one);
+		} else {
+			attachment->parts &= ~(uint32_t)RAIL_PART_MEMBER;
+			rail_environment_lock_finish(
+				&lock, environment_is_empty(operation, &attachment->prefix));
+		}
+	}
 
 	if (all.errnum != 0)
 		*error = all;
@@ -209,14 +278,15 @@ static int store_outcome(struct rail_operation *operation, struct rail_attachmen
 }
 
 static int undo(struct rail_operation *operation, const struct rail_attachment_key *key,
-		uint32_t parts, struct rail_gone *gone, struct rail_error *error)
+		const struct rail_attachment *seen, uint32_t parts, struct rail_gone *gone,
+		struct rail_error *error)
 {
 	struct rail_attachment attachment;
 	struct rail_error all = RAIL_ERROR_NONE;
 	struct rail_error one = RAIL_ERROR_NONE;
 	bool delegated = false;
 
-	int result = claim(operation, key, &attachment, &delegated, &one);
+	int result = claim(operation, key, seen, &attachment, &delegated, &one);
 	if (result == -ENOENT)
 		return 0;
 	if (result < 0) {
@@ -226,6 +296,7 @@ static int undo(struct rail_operation *operation, const struct rail_attachment_k
 	if ((parts & (RAIL_PART_INTERFACE | RAIL_PART_MEMBER)) != 0)
 		parts |= RAIL_PART_INTERFACE | RAIL_PART_MEMBER | RAIL_PART_NAME;
 	parts &= attachment.parts;
+	bool unmade = (parts & (RAIL_PART_INTERFACE | RAIL_PART_MEMBER)) != 0;
 
 	if ((parts & RAIL_PART_NAME) != 0) {
 		if (undo_name(operation, &attachment, &one) < 0)
@@ -233,20 +304,17 @@ static int undo(struct rail_operation *operation, const struct rail_attachment_k
 		else
 			attachment.parts &= ~(uint32_t)RAIL_PART_NAME;
 	}
-	if ((parts & (RAIL_PART_INTERFACE | RAIL_PART_MEMBER)) != 0) {
-		if (undo_mesh(operation, &attachment, gone, &one) < 0)
-			rail_error_collect(&all, &one);
-		else
-			attachment.parts &= ~(uint32_t)(RAIL_PART_INTERFACE | RAIL_PART_MEMBER);
-	}
+	if (unmade && undo_mesh(operation, &attachment, gone, &one) < 0)
+		rail_error_collect(&all, &one);
 
+	/* A lease is the last to go: while anything is noted under its address nobody else may get
+	 * it. */
+	bool release =
+		(parts & RAIL_PART_LEASE) != 0 && attachment.parts == (uint32_t)RAIL_PART_LEASE;
 	if (!delegated) {
-		attachment.state = all.errnum == 0 ? RAIL_READY : RAIL_DEAD;
+		attachment.state = unmade || all.errnum != 0 ? RAIL_DEAD : RAIL_READY;
 		attachment.owner = (struct rail_process){0};
 	}
-	/* A lease is not given up while an interface may still use its address. */
-	bool release = (parts & RAIL_PART_LEASE) != 0 &&
-		       (attachment.parts & (RAIL_PART_INTERFACE | RAIL_PART_MEMBER)) == 0;
 	if (store_outcome(operation, &attachment, release, &one) < 0)
 		rail_error_collect(&all, &one);
 
@@ -255,111 +323,78 @@ static int undo(struct rail_operation *operation, const struct rail_attachment_k
 	return -all.errnum;
 }
 
-int rail_attachment_undo(struct rail_operation *operation, const struct rail_attachment_key *key,
-			 uint32_t parts, struct rail_error *error)
+static int undo_and_bury(struct rail_operation *operation, const struct rail_attachment_key *key,
+			 const struct rail_attachment *seen, uint32_t parts,
+			 struct rail_error *error)
 {
 	RAIL_CLEANUP(rail_gone_done) struct rail_gone gone = {0};
 	struct rail_error local = RAIL_ERROR_NONE;
 
-	int result = undo(operation, key, parts, &gone, error != NULL ? error : &local);
+	int result = undo(operation, key, seen, parts, &gone, error != NULL ? error : &local);
 	rail_attachment_bury(operation, &gone);
 	return result;
 }
 
-static bool netns_is_there(const struct rail_attachment *attachment)
+int rail_attachment_undo(struct rail_operation *operation, const struct rail_attachment_key *key,
+			 uint32_t parts, struct rail_error *error)
+{
+	return undo_and_bury(operation, key, NULL, parts, error);
+}
+
+int rail_attachment_give_up(struct rail_operation *operation,
+			    const struct rail_attachment *attachment, uint32_t parts,
+			    struct rail_error *error)
+{
+	return undo_and_bury(operation, &operation->key, attachment, parts, error);
+}
+
+/* What of an attachment goes though nobody asked for it; nothing where it is at work, or works, or
+ * that cannot be told. */
+static uint32_t doomed_parts(const struct rail_attachment *attachment)
 {
 	RAIL_CLOSE int fd = -1;
 
-	return rail_netns_reopen(attachment->netns_path, &attachment->netns, &fd) == 0;
+	if (attachment->owner.pid != 0)
+		return rail_process_alive(&attachment->owner) ? 0 : RAIL_PARTS_ALL;
+
+	int result = rail_netns_reopen(attachment->netns_path, &attachment->netns, &fd);
+	if (result == -ENOENT || result == -ESTALE)
+		return RAIL_PARTS_ALL;
+	if (result < 0)
+		return 0;
+	rail_cleanup_close(&fd);
+	fd = -1;
+	result = rail_wiring_open_pod(attachment, &fd);
+	/* Its pod is alive and may be asked about (CHECK) and will be DELeted: the record stays. */
+	return result == -ENOENT || result == -ESTALE ? RAIL_PARTS_ALL & ~(uint32_t)RAIL_PART_LEASE
+						      : 0;
+}
+
+/* Judged anew, because since it was met without the lock DEL and ADD may have come. */
+void rail_attachment_bury_one(struct rail_operation *operation,
+			      const struct rail_attachment_key *key)
+{
+	RAIL_CLEANUP(rail_transaction_abort) struct rail_transaction *live = NULL;
+	RAIL_CLEANUP(rail_gone_done) struct rail_gone more = {0};
+	struct rail_error ignored = RAIL_ERROR_NONE;
+	struct rail_attachment attachment;
+
+	/* Its own attachment an operation finishes itself. */
+	if (rail_attachment_key_equal(key, &operation->key) ||
+	    rail_transaction_begin(operation->store, RAIL_LIVE, RAIL_READ, &live, NULL) < 0)
+		return;
+	int result = rail_attachment_get(live, key, &attachment, NULL);
+	rail_transaction_abort(&live);
+	if (result < 0)
+		return;
+
+	uint32_t parts = doomed_parts(&attachment);
+	if (parts != 0)
+		(void)undo(operation, key, &attachment, parts, &more, &ignored);
 }
 
 void rail_attachment_bury(struct rail_operation *operation, const struct rail_gone *gone)
 {
-	for (size_t i = 0; i < gone->count; i++) {
-		RAIL_CLEANUP(rail_transaction_abort) struct rail_transaction *live = NULL;
-		RAIL_CLEANUP(rail_gone_done) struct rail_gone more = {0};
-		struct rail_error ignored = RAIL_ERROR_NONE;
-		struct rail_attachment attachment;
-		uint32_t parts = RAIL_PARTS_ALL;
-
-		if (rail_transaction_begin(operation->store, RAIL_LIVE, RAIL_READ, &live, NULL) < 0)
-			return;
-		int result = rail_attachment_get(live, &gone->keys[i], &attachment, NULL);
-		rail_transaction_abort(&live);
-		if (result < 0)
-			continue;
-		/* Its pod is alive and may be asked about (CHECK) and will be DELeted: the record
-		 * stays. */
-		if (netns_is_there(&attachment))
-			parts &= ~(uint32_t)RAIL_PART_LEASE;
-		(void)undo(operation, &gone->keys[i], parts, &more, &ignored);
-		if ((parts & RAIL_PART_LEASE) == 0 &&
-		    rail_transaction_begin(operation->store, RAIL_LIVE, RAIL_WRITE, &live, NULL) ==
-			    0 &&
-		    rail_attachment_get(live, &gone->keys[i], &attachment, NULL) == 0) {
-			attachment.state = RAIL_DEAD;
-			if (rail_attachment_put(live, &attachment, NULL) == 0)
-				(void)rail_transaction_commit(&live, NULL);
-		}
-	}
-}
-
-struct stale_list {
-	const struct rail_cni_call *call;
-	struct rail_gone keys;
-	bool failed;
-};
-
-static bool is_valid(const struct rail_cni_call *call, const struct rail_attachment_key *key)
-{
-	for (size_t i = 0; i < call->valid_attachment_count; i++)
-		if (strcmp(call->valid_attachments[i].container_id, key->container_id) == 0 &&
-		    strcmp(call->valid_attachments[i].interface, key->interface) == 0)
-			return true;
-	return false;
-}
-
-static int list_stale(void *context, const struct rail_attachment *attachment)
-{
-	struct stale_list *list = context;
-
-	if (is_valid(list->call, &attachment->key))
-		return 0;
-	struct rail_attachment_key *grown =
-		reallocarray(list->keys.keys, list->keys.count + 1, sizeof(*grown));
-	if (grown == NULL)
-		return -ENOMEM;
-	list->keys.keys = grown;
-	grown[list->keys.count++] = attachment->key;
-	return 0;
-}
-
-int rail_attachment_collect_garbage(struct rail_operation *operation, struct rail_error *error)
-{
-	RAIL_CLEANUP(rail_transaction_abort) struct rail_transaction *live = NULL;
-	struct stale_list list = {.call = operation->call};
-	struct rail_error all = RAIL_ERROR_NONE;
-
-	/* No list is not an empty list: nothing is known to be stale. */
-	if (!operation->call->has_valid_attachments)
-		return 0;
-
-	int result = rail_transaction_begin(operation->store, RAIL_LIVE, RAIL_READ, &live, error);
-	if (result == 0)
-		result = rail_attachment_each(live, operation->call->network, list_stale, &list,
-					      error);
-	rail_transaction_abort(&live);
-
-	for (size_t i = 0; result == 0 && i < list.keys.count; i++) {
-		struct rail_error one = RAIL_ERROR_NONE;
-
-		if (rail_attachment_undo(operation, &list.keys.keys[i], RAIL_PARTS_ALL, &one) < 0)
-			rail_error_collect(&all, &one);
-	}
-	rail_gone_done(&list.keys);
-	if (result < 0)
-		return result;
-	if (all.errnum != 0)
-		*error = all;
-	return -all.errnum;
+	for (size_t i = 0; i < gone->count; i++)
+		rail_attachment_bury_one(operation, &gone->keys[i]);
 }

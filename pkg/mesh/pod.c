@@ -115,7 +115,14 @@ int rail_pod_destroy(int netns_fd, const struct rail_prefix *prefix, const struc
 
 	/* The interface goes before the rules that hold its traffic back. */
 	const struct rail_transport *transport = rail_transport_by_name(interface->transport);
-	if (transport != NULL && transport->destroy(netns_fd, interface, &one) < 0)
+	int result =
+		transport != NULL
+			? transport->destroy(netns_fd, interface, &one)
+			: rail_fail(&one, ENOTSUP,
+				    "interface '%s' has the transport '%s', which this release "
+				    "does not know: install the one that made it",
+				    interface->name, interface->transport);
+	if (result < 0)
 		rail_error_collect(&all, &one);
 
 	if (netns_fd >= 0) {

@@ -16,13 +16,14 @@ void rail_gone_done(struct rail_gone *gone)
 	*gone = (struct rail_gone){0};
 }
 
-static int note_gone(struct rail_gone *gone, const struct rail_attachment_key *key)
+static int note_gone(struct rail_gone *gone, const struct rail_attachment_key *key,
+		     struct rail_error *error)
 {
 	struct rail_attachment_key *grown =
 		reallocarray(gone->keys, gone->count + 1, sizeof(*gone->keys));
 
 	if (grown == NULL)
-		return -ENOMEM;
+		return rail_fail_errno(error, ENOMEM, "list the pods that are gone");
 	gone->keys = grown;
 	gone->keys[gone->count++] = *key;
 	return 0;
@@ -90,13 +91,18 @@ int rail_wiring_open_pod(const struct rail_attachment *pod, int *ret_netns_fd)
 	const struct rail_transport *transport = rail_transport_by_name(pod->interface.transport);
 	RAIL_CLOSE int fd = -1;
 
-	if (transport == NULL || (pod->parts & RAIL_PART_INTERFACE) == 0)
+	if ((pod->parts & RAIL_PART_INTERFACE) == 0)
 		return -ESTALE;
+	if (transport == NULL)
+		return -ENOTSUP;
 	int result = rail_netns_reopen(pod->netns_path, &pod->netns, &fd);
 	if (result < 0)
 		return result;
-	if (transport->verify(fd, &pod->interface, NULL) < 0)
+	result = transport->verify(fd, &pod->interface, NULL);
+	if (result == -ENODEV || result == -ESRCH)
 		return -ESTALE;
+	if (result < 0)
+		return result;
 	*ret_netns_fd = RAIL_TAKE_FD(fd);
 	return 0;
 }
@@ -111,6 +117,28 @@ int rail_wiring_give_peers(struct rail_store *store, const struct rail_attachmen
 	if (result < 0)
 		return result;
 	return reconcile(pod, netns_fd, members, count, error);
+}
+
+/* -ENODEV where the pod is gone. One that a plugin died at counts as gone, too: half-made, or
+ * half-undone. */
+static int visit_pod(struct rail_store *store, const struct rail_attachment_key *key,
+		     struct rail_attachment *ret_pod, int *ret_netns_fd, struct rail_error *error)
+{
+	int result = get_attachment(store, key, ret_pod, error);
+
+	if (result == -ENOENT)
+		return -ENODEV;
+	if (result < 0)
+		return result;
+	if (ret_pod->owner.pid != 0 && !rail_process_alive(&ret_pod->owner))
+		return -ENODEV;
+	result = rail_wiring_open_pod(ret_pod, ret_netns_fd);
+	if (result == -ENOENT || result == -ESTALE)
+		return -ENODEV;
+	if (result < 0)
+		return rail_fail_errno(error, -result, "open the netns of container '%s' ('%s')",
+				       key->container_id, ret_pod->netns_path);
+	return 0;
 }
 
 /* Calls function for every local pod of an environment but one; collects what fails. */
@@ -138,17 +166,12 @@ static int each_pod(struct rail_store *store, const struct rail_prefix *prefix,
 			continue;
 		if (except != NULL && memcmp(&members[i].address, except, sizeof(*except)) == 0)
 			continue;
-		result = get_attachment(store, &members[i].key, &pod, &one);
-		if (result == 0 && rail_wiring_open_pod(&pod, &netns_fd) == 0)
+		result = visit_pod(store, &members[i].key, &pod, &netns_fd, &one);
+		if (result == 0)
 			result = function(&pod, netns_fd, members, count, context, &one);
-		else if (result == 0 || result == -ENOENT)
-			result = note_gone(gone, &members[i].key) < 0
-					 ? rail_fail_errno(&one, ENOMEM, "list the pods")
-					 : 0;
-		/* A pod that went while we spoke to it is found again, and counted as gone, by the
-		 * next operation: it must not fail this one. */
+		/* A pod that went while we spoke to it must not fail the operation. */
 		if (result == -ENODEV || result == -ESRCH)
-			result = note_gone(gone, &members[i].key);
+			result = note_gone(gone, &members[i].key, &one);
 		if (result < 0)
 			rail_error_collect(&all, &one);
 	}

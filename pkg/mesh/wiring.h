@@ -8,7 +8,7 @@
  */
 
 /* Attachments of local pods that turned out to be unusable: their netns is gone, or what carried
- * their packets is. */
+ * their packets is, or the plugin that worked on them. */
 struct rail_gone {
 	struct rail_attachment_key *keys;
 	size_t count;
@@ -42,6 +42,7 @@ int rail_wiring_check(struct rail_store *store, const struct rail_attachment *po
 
 /*
  * Opens a local pod's netns where it is still the stored one and its interface is the stored one.
- * -ESTALE or -ENOENT, without an error set, where the pod counts as gone.
+ * -ESTALE or -ENOENT where the pod counts as gone; another negative errno value where that cannot
+ * be told (no descriptor or no memory is left): it is not gone for that.
  */
 int rail_wiring_open_pod(const struct rail_attachment *pod, int *ret_netns_fd);

@@ -20,7 +20,7 @@ static int add_resolver_address(int netns_fd, struct rail_error *error)
 	return result == -EEXIST ? 0 : result;
 }
 
-/* From here on a supervisor that starts anew serves the pod too. */
+/* Before anything is made. From here on a supervisor that starts anew serves the pod too. */
 static int store_name(struct rail_operation *operation, struct rail_attachment *attachment,
 		      struct rail_error *error)
 {
@@ -78,9 +78,9 @@ int dns_add(const struct rail_cni_call *call, struct rail_json **ret_result,
 	if (result == 0)
 		result = dns_put_result(&operation, document, error);
 	if (result == 0)
-		result = add_resolver_address(netns_fd, error);
-	if (result == 0)
 		result = store_name(&operation, &attachment, error);
+	if (result == 0)
+		result = add_resolver_address(netns_fd, error);
 	if (result == 0)
 		result = ask(&operation, RAIL_REGISTRATION_ADD, netns_fd, error);
 	if (result == 0)
@@ -88,7 +88,7 @@ int dns_add(const struct rail_cni_call *call, struct rail_json **ret_result,
 	if (result < 0) {
 		/* Nomad tries again in the same netns, with the same ID, without a DEL between:
 		 * nothing of what the earlier plugins made may stay either. */
-		(void)rail_attachment_undo(&operation, &operation.key, RAIL_PARTS_ALL, NULL);
+		(void)rail_attachment_give_up(&operation, &attachment, RAIL_PARTS_ALL, NULL);
 		return result;
 	}
 	*ret_result = RAIL_TAKE_POINTER(document);

@@ -2,6 +2,7 @@
 
 #include <errno.h>
 
+#include "pkg/attachment/undo.h"
 #include "pkg/base/cleanup.h"
 
 /* The one address that the runtime or the pod's author asks for; NULL where nobody does. */
@@ -30,19 +31,19 @@ static int requested_address(const struct rail_cni_call *call, const char **ret_
 	return 0;
 }
 
-static int claim_requested(struct rail_operation *operation, struct rail_attachment *attachment,
-			   const char *text, struct rail_error *error)
+/* ret_holder: who has it, where that is EADDRINUSE. */
+static int claim_address(struct rail_operation *operation, struct rail_attachment *attachment,
+			 struct rail_attachment_key *ret_holder, struct rail_error *error)
 {
 	RAIL_CLEANUP(rail_transaction_abort) struct rail_transaction *live = NULL;
 
-	int result = rail_requested_address_parse(text, &attachment->prefix, attachment->service,
-						  &attachment->address, error);
-	if (result < 0)
-		return result;
-	result = rail_transaction_begin(operation->store, RAIL_LIVE, RAIL_WRITE, &live, error);
+	int result = rail_transaction_begin(operation->store, RAIL_LIVE, RAIL_WRITE, &live, error);
 	if (result < 0)
 		return result;
 	result = rail_lease_claim(live, &attachment->address, &attachment->key, error);
+	if (result == -EADDRINUSE &&
+	    rail_lease_owner(live, &attachment->address, ret_holder, NULL) < 0)
+		*ret_holder = attachment->key;
 	if (result < 0)
 		return result;
 	attachment->parts |= RAIL_PART_LEASE;
@@ -50,6 +51,24 @@ static int claim_requested(struct rail_operation *operation, struct rail_attachm
 	if (result < 0)
 		return result;
 	return rail_transaction_commit(&live, error);
+}
+
+static int claim_requested(struct rail_operation *operation, struct rail_attachment *attachment,
+			   const char *text, struct rail_error *error)
+{
+	struct rail_attachment_key holder;
+
+	int result = rail_requested_address_parse(text, &attachment->prefix, attachment->service,
+						  &attachment->address, error);
+	if (result < 0)
+		return result;
+	result = claim_address(operation, attachment, &holder, error);
+	if (result != -EADDRINUSE)
+		return result;
+	/* A pod that comes again under another container ID finds its address with the one that
+	 * went without DEL. */
+	rail_attachment_bury_one(operation, &holder);
+	return claim_address(operation, attachment, &holder, error);
 }
 
 static int node_number(struct rail_operation *operation, uint32_t *ret_node,

@@ -36,8 +36,8 @@ static void undo_failed(struct rail_operation *operation, const struct rail_atta
 {
 	bool delegated = rail_attachment_is_delegated(operation, attachment);
 
-	(void)rail_attachment_undo(operation, &operation->key,
-				   delegated ? RAIL_PART_LEASE : RAIL_PARTS_ALL, NULL);
+	(void)rail_attachment_give_up(operation, attachment,
+				      delegated ? RAIL_PART_LEASE : RAIL_PARTS_ALL, NULL);
 }
 
 int ipam_add(const struct rail_cni_call *call, struct rail_json **ret_result,

@@ -57,14 +57,13 @@ static int wire(struct rail_operation *operation, struct rail_attachment *attach
 	if (result < 0)
 		return result;
 
-	if (lock.needs_repair) {
-		result = rail_wiring_repair(operation->store, &attachment->prefix, gone, error);
-	} else {
-		result = rail_wiring_give_peers(operation->store, attachment, netns_fd, error);
-		if (result == 0)
-			result = rail_wiring_add_member(operation->store, &attachment->prefix,
-							member, gone, error);
-	}
+	result = rail_wiring_give_peers(operation->store, attachment, netns_fd, error);
+	if (result == 0)
+		result = lock.needs_repair
+				 ? rail_wiring_repair(operation->store, &attachment->prefix, gone,
+						      error)
+				 : rail_wiring_add_member(operation->store, &attachment->prefix,
+							  member, gone, error);
 	if (result == 0)
 		rail_environment_lock_finish(&lock, false);
 	return result;

@@ -6,6 +6,7 @@
 #include "pkg/attachment/attachment.h"
 #include "pkg/attachment/undo.h"
 #include "pkg/base/cleanup.h"
+#include "pkg/mesh/lock.h"
 #include "pkg/mesh/pod.h"
 #include "pkg/mesh/wiring.h"
 #include "plugins/railway-mesh/addresses.h"
@@ -94,7 +95,7 @@ int mesh_add(const struct rail_cni_call *call, struct rail_json **ret_result,
 		result = rail_attachment_finish(&operation, &attachment, error);
 	if (result < 0) {
 		/* Nomad tries again in the same netns, with the same ID, without a DEL between. */
-		(void)rail_attachment_undo(&operation, &operation.key, RAIL_PARTS_ALL, NULL);
+		(void)rail_attachment_give_up(&operation, &attachment, RAIL_PARTS_ALL, NULL);
 		(void)mesh_delegate(call, RAIL_CNI_DEL, NULL);
 	}
 	return result;
@@ -117,6 +118,26 @@ int mesh_del(const struct rail_cni_call *call, struct rail_error *error)
 	if (all.errnum != 0)
 		*error = all;
 	return -all.errnum;
+}
+
+/* Under the environment's lock: between a member's record and its peers CHECK would find what is
+ * none of this pod's faults. */
+static int check_peers(const struct rail_operation *operation,
+		       const struct rail_attachment *attachment, int netns_fd,
+		       struct rail_error *error)
+{
+	RAIL_CLEANUP(rail_environment_lock_abandon)
+	struct rail_environment_lock lock = RAIL_ENVIRONMENT_LOCK_NONE;
+
+	int result = rail_environment_lock_take(operation->settings.run_directory,
+						&attachment->prefix, &lock, error);
+	if (result < 0)
+		return result;
+	result = rail_wiring_check(operation->store, attachment, netns_fd, error);
+	/* What the holder before left undone is not done by looking. */
+	if (!lock.needs_repair)
+		rail_environment_lock_finish(&lock, false);
+	return result;
 }
 
 int mesh_check(const struct rail_cni_call *call, struct rail_error *error)
@@ -154,7 +175,7 @@ int mesh_check(const struct rail_cni_call *call, struct rail_error *error)
 	result = rail_pod_check(netns_fd, &attachment.prefix, &attachment.address,
 				&attachment.interface, error);
 	if (result == 0)
-		result = rail_wiring_check(operation.store, &attachment, netns_fd, error);
+		result = check_peers(&operation, &attachment, netns_fd, error);
 	if (result == 0)
 		result = mesh_delegate(call, RAIL_CNI_CHECK, error);
 	return result;
