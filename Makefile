@@ -115,10 +115,12 @@ $(BUILD)/%.o: %.c | headers-there
 	@$(AS_OWNER) mkdir -p $(@D)
 	$(Q)$(AS_OWNER) $(CC) $(BASE_CPPFLAGS) $(CPPFLAGS) $(BASE_CFLAGS) $(CFLAGS) -MMD -MP -c -o $@ $<
 
+# The worker's filter itself, not a copy of it.
+$(BUILD)/test/filter_probe: $(BUILD)/plugins/railway-dns/resolverd/filter.o
 $(TOOLS): $(BUILD)/test/%: $(BUILD)/test/tools/%.o $(LIBRARY)
 	$(call say,LD,$@)
 	@$(AS_OWNER) mkdir -p $(@D)
-	$(Q)$(AS_OWNER) $(CC) $(BASE_CFLAGS) $(CFLAGS) $(BASE_LDFLAGS) $(LDFLAGS) -o $@ $^ $(LIBS)
+	$(Q)$(AS_OWNER) $(CC) $(BASE_CFLAGS) $(CFLAGS) $(BASE_LDFLAGS) $(LDFLAGS) -o $@ $(filter %.o,$^) $(LIBRARY) $(LIBS)
 
 $(BUILD)/test/unit-tests: $(call objects,$(UNIT_SOURCES)) $(LIBRARY)
 	$(call say,LD,$@)

@@ -1,9 +1,11 @@
 #include "pkg/base/log.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 enum { PAIRS_MAXIMUM = 16 };
@@ -104,6 +106,46 @@ void rail_log_set_level(enum rail_log_level level)
 	threshold = level;
 }
 
+/*
+ * Others hold the same open file, so it must stay as blocking as it is. A socket is asked not to
+ * wait; a pipe that is writable takes PIPE_BUF bytes, which is a line, at once.
+ */
+_Static_assert(RAIL_LOG_LINE_SIZE <= 4096, "a line is written in one piece (PIPE_BUF)");
+
+static bool write_line(const char *line, size_t length)
+{
+	struct pollfd log = {.fd = STDERR_FILENO, .events = POLLOUT};
+	ssize_t written = send(STDERR_FILENO, line, length, MSG_DONTWAIT | MSG_NOSIGNAL);
+
+	if (written < 0 && errno == ENOTSOCK) {
+		if (poll(&log, 1, 0) == 0)
+			return false;
+		written = write(STDERR_FILENO, line, length);
+	}
+	/* Where it cannot be written at all there is nobody left to tell. */
+	return written >= 0 || errno != EAGAIN;
+}
+
+static void write_or_count(const char *line, size_t length)
+{
+	static unsigned int dropped;
+
+	if (dropped != 0) {
+		char text[RAIL_LOG_LINE_SIZE];
+		char number[16];
+		const struct rail_log_pair pair = {.key = "count", .value = number};
+
+		(void)snprintf(number, sizeof(number), "%u", dropped);
+
+		int size = rail_log_format(text, RAIL_LOG_WARN, "log lines were dropped", &pair, 1);
+
+		if (write_line(text, (size_t)size))
+			dropped = 0;
+	}
+	if (dropped != 0 || !write_line(line, length))
+		dropped++;
+}
+
 void rail_log_texts(enum rail_log_level level, const char *message, const char *const *texts)
 {
 	if (level > threshold)
@@ -119,9 +161,7 @@ void rail_log_texts(enum rail_log_level level, const char *message, const char *
 
 	int length = rail_log_format(line, level, message, pairs, count);
 
-	/* Where the log cannot be written there is nobody left to tell. */
-	ssize_t written = write(STDERR_FILENO, line, (size_t)length);
-	(void)written;
+	write_or_count(line, (size_t)length);
 	errno = saved;
 }
 

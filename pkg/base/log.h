@@ -26,6 +26,8 @@ void rail_log_set_level(enum rail_log_level level);
  * value (strings, 16 pairs at most), ended by NULL. A value that is NULL leaves
  * its pair out. Values may come from anyone: what is not plain is quoted and escaped, so one
  * message is always one line. A line that does not fit RAIL_LOG_LINE_SIZE is cut. Keeps errno.
+ * Never waits: while nobody takes the lines (a full pipe) they are dropped, and counted in a line
+ * of their own once there is room again. SIGPIPE is the program's to ignore.
  */
 #define rail_log(level, message, ...)                                                              \
 	rail_log_texts((level), (message), (const char *const[]){__VA_ARGS__})

@@ -2,9 +2,12 @@
 
 #include <ares.h>
 #include <errno.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 #include "pkg/dns/forward.h"
 
@@ -12,6 +15,7 @@ enum {
 	/* c-ares reads UDP messages into one byte more; what is longer arrives cut. */
 	EDNS_UDP_LIMIT = 4096,
 	PLAIN_UDP_LIMIT = 512,
+	READS_A_WAKE = 64, /* of a socket, before others get their turn */
 };
 
 struct rail_ares {
@@ -20,6 +24,7 @@ struct rail_ares {
 	struct rail_ares_hooks hooks;
 	size_t in_flight;
 	size_t sent;
+	unsigned int reads; /* that are left */
 };
 
 /*
@@ -56,6 +61,77 @@ static int socket_opened(ares_socket_t fd, int type, void *data)
 	(void)type;
 	return ares->hooks.admit(ares->hooks.context, fd) ? 0 : -1;
 }
+
+static ares_socket_t open_socket(int family, int type, int protocol, void *data)
+{
+	int fd = socket(family, type | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	int on = 1;
+
+	(void)protocol;
+	(void)data;
+	/* Without it small queries wait for each other's acknowledgement. */
+	if (fd >= 0 && type == SOCK_STREAM)
+		(void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
+	return fd;
+}
+
+static int close_socket(ares_socket_t fd, void *data)
+{
+	(void)data;
+	return close(fd);
+}
+
+static int connect_socket(ares_socket_t fd, const struct sockaddr *address, ares_socklen_t size,
+			  void *data)
+{
+	(void)data;
+	return connect(fd, address, size);
+}
+
+/*
+ * c-ares reads UDP until there is nothing left, which an upstream that sends faster than that is
+ * handled would make for ever; and an empty datagram it may take for a failure of the upstream.
+ */
+static ares_ssize_t receive_from(ares_socket_t fd, void *bytes, size_t size, int flags,
+				 struct sockaddr *from, ares_socklen_t *from_size, void *data)
+{
+	struct rail_ares *ares = data;
+	bool tcp = ares->kind == RAIL_ARES_TCP;
+	ssize_t received = 0;
+
+	while (received == 0) {
+		if (ares->reads == 0) {
+			errno = EAGAIN;
+			return -1;
+		}
+		ares->reads--;
+		received = recvfrom(fd, bytes, size, flags, from, from_size);
+		if (tcp)
+			break;
+	}
+	return received;
+}
+
+/* writev(2), which c-ares would use, has no way to say that a connection that was reset is no
+ * reason for SIGPIPE. */
+static ares_ssize_t send_parts(ares_socket_t fd, const struct iovec *parts, int count, void *data)
+{
+	const struct msghdr message = {
+		.msg_iov = (struct iovec *)parts,
+		.msg_iovlen = (size_t)count,
+	};
+
+	(void)data;
+	return sendmsg(fd, &message, MSG_NOSIGNAL);
+}
+
+static const struct ares_socket_functions socket_functions = {
+	.asocket = open_socket,
+	.aclose = close_socket,
+	.aconnect = connect_socket,
+	.arecvfrom = receive_from,
+	.asendv = send_parts,
+};
 
 /*
  * Whatever is left out here c-ares looks for in the environment, in /etc/resolv.conf and in
@@ -128,6 +204,7 @@ struct rail_ares *rail_ares_new(enum rail_ares_kind kind, const struct rail_endp
 		rail_ares_free(ares);
 		return NULL;
 	}
+	ares_set_socket_functions(ares->channel, &socket_functions, ares);
 	ares_set_socket_configure_callback(ares->channel, socket_opened, ares);
 	return ares;
 }
@@ -209,6 +286,7 @@ void rail_ares_send(struct rail_ares *ares, const uint8_t *bytes, size_t size,
 
 void rail_ares_process(struct rail_ares *ares, int readable_fd, int writable_fd)
 {
+	ares->reads = READS_A_WAKE;
 	ares_process_fd(ares->channel, readable_fd < 0 ? ARES_SOCKET_BAD : readable_fd,
 			writable_fd < 0 ? ARES_SOCKET_BAD : writable_fd);
 }

@@ -59,7 +59,8 @@ void rail_ares_free(struct rail_ares *ares);
 /* bytes are copied; they begin with the ID that goes out. */
 void rail_ares_send(struct rail_ares *ares, const uint8_t *bytes, size_t size,
 		    struct rail_ares_query *query);
-/* Reads from, writes to, and repeats or gives up what is due. Negative descriptors: only that. */
+/* Reads from (a bounded number of messages; what is left is for the next call), writes to, and
+ * repeats or gives up what is due. Negative descriptors: only that. */
 void rail_ares_process(struct rail_ares *ares, int readable_fd, int writable_fd);
 
 size_t rail_ares_in_flight(const struct rail_ares *ares);

@@ -196,8 +196,8 @@ static int ask(struct rail_forwarder *forwarder, struct pending *pending)
 	forwarder->asked++;
 	pending->asked = true;
 	pending->connections += pending->kind == RAIL_ARES_TCP ? 1 : 0;
-	rc = rail_upstreams_ask(forwarder->upstreams, pending->set, pending->kind, pending->bytes,
-				pending->size, &pending->query);
+	rc = rail_upstreams_ask(pending->set, pending->kind, pending->bytes, pending->size,
+				&pending->query);
 	if (rc < 0) {
 		pending->asked = false;
 		forwarder->asked--;
@@ -323,8 +323,8 @@ static struct pending *pending_new(struct rail_forwarder *forwarder, const uint8
 }
 
 int rail_forwarder_send(struct rail_forwarder *forwarder, const struct rail_endpoint *upstreams,
-			size_t upstream_count, const uint8_t *query, size_t query_size,
-			rail_forward_callback callback, void *context)
+			size_t upstream_count, uint64_t asker, const uint8_t *query,
+			size_t query_size, rail_forward_callback callback, void *context)
 {
 	struct rail_upstream_set *set = NULL;
 	struct pending *pending;
@@ -337,7 +337,7 @@ int rail_forwarder_send(struct rail_forwarder *forwarder, const struct rail_endp
 		return -EINVAL;
 	if (forwarder->allocated >= RAIL_FORWARD_PENDING_MAXIMUM)
 		return -EAGAIN;
-	rc = rail_upstreams_find(forwarder->upstreams, upstreams, upstream_count, &set);
+	rc = rail_upstreams_find(forwarder->upstreams, upstreams, upstream_count, asker, &set);
 	if (rc < 0)
 		return rc;
 	pending = pending_new(forwarder, query, query_size, has_opt);
@@ -401,6 +401,11 @@ void rail_forwarder_expire(struct rail_forwarder *forwarder)
 	if (now >= rail_upstreams_sweep_due_ms(forwarder->upstreams))
 		rail_upstreams_sweep(forwarder->upstreams, now);
 	deliver(forwarder);
+}
+
+size_t rail_forwarder_room(const struct rail_forwarder *forwarder)
+{
+	return RAIL_FORWARD_PENDING_MAXIMUM - forwarder->allocated;
 }
 
 size_t rail_forwarder_pending(const struct rail_forwarder *forwarder)

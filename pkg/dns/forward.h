@@ -60,13 +60,15 @@ typedef void (*rail_forward_callback)(void *context, int outcome, const uint8_t 
  * or has none; a server that knows no EDNS is asked again without it.
  *
  * The sets of upstreams that are asked are kept, at most 64 at a time. -EAGAIN where that many have
- * queries on their way, and where RAIL_FORWARD_PENDING_MAXIMUM is reached; -EDESTADDRREQ where
- * upstream_count is 0; -EINVAL for another query than that, for more than RAIL_UPSTREAM_MAXIMUM
- * upstreams, and for one without port or address family. No callback follows then.
+ * queries on their way, or as many of one asker (any number that tells one from another) as would
+ * leave fewer than that for the others; and where RAIL_FORWARD_PENDING_MAXIMUM is reached;
+ * -EDESTADDRREQ where upstream_count is 0; -EINVAL for another query than that, for more than
+ * RAIL_UPSTREAM_MAXIMUM upstreams, and for one without port or address family. No callback follows
+ * then.
  */
 int rail_forwarder_send(struct rail_forwarder *forwarder, const struct rail_endpoint *upstreams,
-			size_t upstream_count, const uint8_t *query, size_t query_size,
-			rail_forward_callback callback, void *context);
+			size_t upstream_count, uint64_t asker, const uint8_t *query,
+			size_t query_size, rail_forward_callback callback, void *context);
 
 /* The caller's loop: a watched socket is ready. An error or a hang-up counts as both. */
 void rail_forwarder_ready(struct rail_forwarder *forwarder, int fd, bool readable, bool writable);
@@ -74,4 +76,6 @@ void rail_forwarder_ready(struct rail_forwarder *forwarder, int fd, bool readabl
 int rail_forwarder_timeout_ms(struct rail_forwarder *forwarder);
 /* Does what is due by time: repeats, gives up. To be called after each sleep. */
 void rail_forwarder_expire(struct rail_forwarder *forwarder);
+/* How many queries more it would take. */
+size_t rail_forwarder_room(const struct rail_forwarder *forwarder);
 size_t rail_forwarder_pending(const struct rail_forwarder *forwarder);

@@ -25,17 +25,20 @@ struct slot {
 };
 
 struct rail_upstream_set {
+	struct rail_upstreams *upstreams;
+	uint64_t asker; /* for whom it was made */
 	struct rail_endpoint endpoints[RAIL_UPSTREAM_MAXIMUM];
 	size_t endpoint_count; /* 0: an unused set */
 	struct slot slots[RAIL_ARES_KIND_COUNT][SET_CHANNEL_MAXIMUM];
 	size_t turn[RAIL_ARES_KIND_COUNT];
 	size_t holders;
+	size_t channel_count;
+	size_t socket_count;
 	uint64_t last_use;
 };
 
 struct rail_upstreams {
 	struct rail_forwarder_hooks hooks;
-	struct rail_ares_hooks ares_hooks;
 	struct rail_upstream_set sets[SET_MAXIMUM];
 	uint64_t uses;
 	size_t channel_count;
@@ -53,13 +56,24 @@ static int64_t now_ms(void)
 	return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
 }
 
+/*
+ * How much of a limited resource one set, or one asker, may have: as much as is left for all
+ * others. So n of them that want all of it get an n+1-th each, and who comes next finds as much.
+ */
+static bool is_fair(size_t own, size_t all, size_t maximum)
+{
+	return all < maximum && own < maximum - all;
+}
+
 static bool admit_socket(void *context, int fd)
 {
-	struct rail_upstreams *upstreams = context;
+	const struct rail_upstream_set *set = context;
+	struct rail_upstreams *upstreams = set->upstreams;
 	struct rail_ares **sockets;
 	size_t capacity;
 
-	if (fd < 0 || upstreams->socket_count >= RAIL_FORWARD_SOCKET_MAXIMUM)
+	if (fd < 0 ||
+	    !is_fair(set->socket_count, upstreams->socket_count, RAIL_FORWARD_SOCKET_MAXIMUM))
 		return false;
 	if ((size_t)fd < upstreams->socket_capacity)
 		return true;
@@ -77,36 +91,41 @@ static bool admit_socket(void *context, int fd)
 static void watch_socket(void *context, struct rail_ares *channel, int fd, bool readable,
 			 bool writable)
 {
-	struct rail_upstreams *upstreams = context;
+	struct rail_upstream_set *set = context;
+	struct rail_upstreams *upstreams = set->upstreams;
 	struct rail_ares **owner = &upstreams->sockets[fd];
 
-	if (*owner == NULL)
+	if (*owner == NULL) {
 		upstreams->socket_count++;
+		set->socket_count++;
+	}
 	*owner = channel;
 	if (!readable && !writable) {
 		*owner = NULL;
 		upstreams->socket_count--;
+		set->socket_count--;
 	}
 	upstreams->hooks.watch(upstreams->hooks.context, fd, readable, writable);
 }
 
-static void close_slot(struct rail_upstreams *upstreams, struct slot *slot)
+static void close_slot(struct rail_upstream_set *set, struct slot *slot)
 {
 	if (slot->channel == NULL)
 		return;
 	rail_ares_free(RAIL_TAKE_POINTER(slot->channel));
-	upstreams->channel_count--;
+	set->channel_count--;
+	set->upstreams->channel_count--;
 }
 
-static void close_set(struct rail_upstreams *upstreams, struct rail_upstream_set *set)
+static void close_set(struct rail_upstream_set *set)
 {
 	for (size_t kind = 0; kind < RAIL_ARES_KIND_COUNT; kind++)
 		for (size_t i = 0; i < SET_CHANNEL_MAXIMUM; i++)
-			close_slot(upstreams, &set->slots[kind][i]);
-	*set = (struct rail_upstream_set){0};
+			close_slot(set, &set->slots[kind][i]);
+	*set = (struct rail_upstream_set){.upstreams = set->upstreams};
 }
 
-typedef void (*slot_visitor)(struct rail_upstreams *upstreams, struct slot *slot, int64_t now);
+typedef void (*slot_visitor)(struct rail_upstream_set *set, struct slot *slot, int64_t now);
 
 static void visit_slots(struct rail_upstreams *upstreams, slot_visitor visit, int64_t now)
 {
@@ -114,25 +133,26 @@ static void visit_slots(struct rail_upstreams *upstreams, slot_visitor visit, in
 		for (size_t kind = 0; kind < RAIL_ARES_KIND_COUNT; kind++)
 			for (size_t j = 0; j < SET_CHANNEL_MAXIMUM; j++)
 				if (upstreams->sets[i].slots[kind][j].channel != NULL)
-					visit(upstreams, &upstreams->sets[i].slots[kind][j], now);
+					visit(&upstreams->sets[i],
+					      &upstreams->sets[i].slots[kind][j], now);
 }
 
-static void close_where_idle(struct rail_upstreams *upstreams, struct slot *slot, int64_t now)
+static void close_where_idle(struct rail_upstream_set *set, struct slot *slot, int64_t now)
 {
 	(void)now;
 	if (rail_ares_in_flight(slot->channel) == 0)
-		close_slot(upstreams, slot);
+		close_slot(set, slot);
 }
 
-static void close_where_unused(struct rail_upstreams *upstreams, struct slot *slot, int64_t now)
+static void close_where_unused(struct rail_upstream_set *set, struct slot *slot, int64_t now)
 {
 	if (now - slot->used_ms >= CHANNEL_IDLE_MS)
-		close_where_idle(upstreams, slot, now);
+		close_where_idle(set, slot, now);
 }
 
-static void process_where_busy(struct rail_upstreams *upstreams, struct slot *slot, int64_t now)
+static void process_where_busy(struct rail_upstream_set *set, struct slot *slot, int64_t now)
 {
-	(void)upstreams;
+	(void)set;
 	(void)now;
 	if (rail_ares_in_flight(slot->channel) > 0)
 		rail_ares_process(slot->channel, -1, -1);
@@ -145,11 +165,8 @@ struct rail_upstreams *rail_upstreams_new(const struct rail_forwarder_hooks *hoo
 	if (upstreams == NULL)
 		return NULL;
 	upstreams->hooks = *hooks;
-	upstreams->ares_hooks = (struct rail_ares_hooks){
-		.admit = admit_socket,
-		.watch = watch_socket,
-		.context = upstreams,
-	};
+	for (size_t i = 0; i < SET_MAXIMUM; i++)
+		upstreams->sets[i].upstreams = upstreams;
 	return upstreams;
 }
 
@@ -158,7 +175,7 @@ void rail_upstreams_free(struct rail_upstreams *upstreams)
 	if (upstreams == NULL)
 		return;
 	for (size_t i = 0; i < SET_MAXIMUM; i++)
-		close_set(upstreams, &upstreams->sets[i]);
+		close_set(&upstreams->sets[i]);
 	free(upstreams->sockets);
 	free(upstreams);
 }
@@ -186,10 +203,12 @@ static int copy_endpoints(struct rail_endpoint target[RAIL_UPSTREAM_MAXIMUM],
 }
 
 int rail_upstreams_find(struct rail_upstreams *upstreams, const struct rail_endpoint *endpoints,
-			size_t count, struct rail_upstream_set **ret_set)
+			size_t count, uint64_t asker, struct rail_upstream_set **ret_set)
 {
 	struct rail_endpoint wanted[RAIL_UPSTREAM_MAXIMUM];
 	struct rail_upstream_set *best = NULL;
+	size_t held = 0;
+	size_t held_for_asker = 0;
 
 	if (copy_endpoints(wanted, endpoints, count) < 0)
 		return -EINVAL;
@@ -202,13 +221,18 @@ int rail_upstreams_find(struct rail_upstreams *upstreams, const struct rail_endp
 			*ret_set = set;
 			return 0;
 		}
+		if (set->holders != 0) {
+			held++;
+			held_for_asker += set->asker == asker ? 1 : 0;
+		}
 		/* An unused set has never been used: its last use is the longest ago. */
 		if (set->holders == 0 && (best == NULL || set->last_use < best->last_use))
 			best = set;
 	}
-	if (best == NULL)
+	if (best == NULL || !is_fair(held_for_asker, held, SET_MAXIMUM))
 		return -EAGAIN;
-	close_set(upstreams, best);
+	close_set(best);
+	best->asker = asker;
 	memcpy(best->endpoints, wanted, sizeof(wanted));
 	best->endpoint_count = count;
 	best->last_use = ++upstreams->uses;
@@ -226,17 +250,24 @@ void rail_upstream_set_release(struct rail_upstream_set *set)
 	set->holders--;
 }
 
-static bool open_slot(struct rail_upstreams *upstreams, const struct rail_upstream_set *set,
-		      enum rail_ares_kind kind, struct slot *slot)
+static bool open_slot(struct rail_upstream_set *set, enum rail_ares_kind kind, struct slot *slot)
 {
-	if (upstreams->channel_count >= CHANNEL_MAXIMUM)
+	struct rail_upstreams *upstreams = set->upstreams;
+	const struct rail_ares_hooks hooks = {
+		.admit = admit_socket,
+		.watch = watch_socket,
+		.context = set,
+	};
+
+	if (!is_fair(set->channel_count, upstreams->channel_count, CHANNEL_MAXIMUM))
 		visit_slots(upstreams, close_where_idle, 0);
-	if (upstreams->channel_count >= CHANNEL_MAXIMUM)
+	if (!is_fair(set->channel_count, upstreams->channel_count, CHANNEL_MAXIMUM))
 		return false;
-	slot->channel = rail_ares_new(kind, set->endpoints, set->endpoint_count, CHANNEL_BUDGET_MS,
-				      &upstreams->ares_hooks);
+	slot->channel =
+		rail_ares_new(kind, set->endpoints, set->endpoint_count, CHANNEL_BUDGET_MS, &hooks);
 	if (slot->channel == NULL)
 		return false;
+	set->channel_count++;
 	if (upstreams->channel_count++ == 0)
 		upstreams->sweep_ms = now_ms() + CHANNEL_IDLE_MS;
 	return true;
@@ -271,8 +302,7 @@ static struct slot *next_in_turn(struct rail_upstream_set *set, enum rail_ares_k
  * others are there for when all of these have. Over TCP as few as possible share one, for a server
  * may close the connection after any answer.
  */
-static struct slot *pick_slot(struct rail_upstreams *upstreams, struct rail_upstream_set *set,
-			      enum rail_ares_kind kind)
+static struct slot *pick_slot(struct rail_upstream_set *set, enum rail_ares_kind kind)
 {
 	size_t wanted = kind == RAIL_ARES_TCP ? SET_CHANNEL_MAXIMUM : SET_CHANNELS_IN_TURN;
 	struct slot *slots = set->slots[kind];
@@ -291,12 +321,11 @@ static struct slot *pick_slot(struct rail_upstreams *upstreams, struct rail_upst
 			idle = idle == NULL ? slot : idle;
 	}
 	if (idle != NULL && rail_ares_is_spoilt(idle->channel)) {
-		close_slot(upstreams, idle);
+		close_slot(set, idle);
 		empty = idle;
 		idle = NULL;
 	}
-	if (in_turn < wanted && idle == NULL && empty != NULL &&
-	    open_slot(upstreams, set, kind, empty))
+	if (in_turn < wanted && idle == NULL && empty != NULL && open_slot(set, kind, empty))
 		idle = empty;
 	if (in_turn < wanted && idle != NULL) {
 		set->turn[kind] = (size_t)(idle - slots);
@@ -305,11 +334,10 @@ static struct slot *pick_slot(struct rail_upstreams *upstreams, struct rail_upst
 	return next_in_turn(set, kind, in_turn > 0);
 }
 
-int rail_upstreams_ask(struct rail_upstreams *upstreams, struct rail_upstream_set *set,
-		       enum rail_ares_kind kind, const uint8_t *bytes, size_t size,
-		       struct rail_ares_query *query)
+int rail_upstreams_ask(struct rail_upstream_set *set, enum rail_ares_kind kind,
+		       const uint8_t *bytes, size_t size, struct rail_ares_query *query)
 {
-	struct slot *slot = pick_slot(upstreams, set, kind);
+	struct slot *slot = pick_slot(set, kind);
 
 	if (slot == NULL)
 		return -EAGAIN;

@@ -1,10 +1,12 @@
 #include <errno.h>
-#include <fcntl.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <seccomp.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 #include "plugins/railway-dns/resolverd/sandbox.h"
 
@@ -19,7 +21,6 @@ static const char *const allowed[] = {
 	/* the loop and its sockets */
 	"epoll_wait",
 	"epoll_pwait",
-	"epoll_pwait2",
 	"epoll_ctl",
 	"recvfrom",
 	"recvmsg",
@@ -27,21 +28,14 @@ static const char *const allowed[] = {
 	"sendto",
 	"sendmsg",
 	"sendmmsg",
-	"read",
-	"readv",
-	"write",
-	"writev",
 	"accept4",
 	"connect",
-	"bind",
-	"getsockname",
-	"getpeername",
-	"getsockopt",
-	"setsockopt",
-	"shutdown",
 	"close",
+	/* the log */
 	"poll",
 	"ppoll",
+	"write",
+	"writev",
 	/* memory */
 	"brk",
 	"munmap",
@@ -56,7 +50,6 @@ static const char *const allowed[] = {
 	"futex",
 	"getpid",
 	"gettid",
-	"tgkill",
 	"rt_sigaction",
 	"rt_sigprocmask",
 	"rt_sigreturn",
@@ -69,6 +62,9 @@ static const char *const allowed[] = {
 	 * process from a thread of its own. */
 	"open",
 	"openat",
+	"read",
+	"fcntl",
+	"tgkill",
 	"readlink",
 	"readlinkat",
 	"lseek",
@@ -144,6 +140,7 @@ static struct scmp_arg_cmp argument(unsigned int index, uint32_t mask, uint32_t 
 		.arg = index, .op = SCMP_CMP_MASKED_EQ, .datum_a = mask, .datum_b = value};
 }
 
+/* AF_UNIX above all is not among them, by which root's daemons are reached. */
 static int add_sockets(scmp_filter_ctx filter)
 {
 	static const uint32_t families[] = {AF_INET, AF_INET6};
@@ -155,14 +152,55 @@ static int add_sockets(scmp_filter_ctx filter)
 			const struct scmp_arg_cmp conditions[] = {
 				argument(0, UINT32_MAX, families[family]),
 				argument(1, type_mask, types[type]),
+				/* UDP and TCP; others have names of their own. */
+				argument(2, UINT32_MAX, 0),
 			};
 			int result = seccomp_rule_add_array(filter, SCMP_ACT_ALLOW,
-							    SCMP_SYS(socket), 2, conditions);
+							    SCMP_SYS(socket), 3, conditions);
 
 			if (result < 0)
 				return result;
 		}
 	return 0;
+}
+
+static int add_socket_options(scmp_filter_ctx filter)
+{
+	static const struct {
+		int call;
+		uint32_t level;
+		uint32_t name;
+	} options[] = {
+		{SCMP_SYS(setsockopt), SOL_SOCKET, SO_LINGER},
+		{SCMP_SYS(setsockopt), IPPROTO_TCP, TCP_NODELAY},
+		{SCMP_SYS(getsockopt), SOL_SOCKET, SO_ERROR},
+	};
+
+	for (size_t i = 0; i < sizeof(options) / sizeof(options[0]); i++) {
+		const struct scmp_arg_cmp conditions[] = {
+			argument(1, UINT32_MAX, options[i].level),
+			argument(2, UINT32_MAX, options[i].name),
+		};
+		int result = seccomp_rule_add_array(filter, SCMP_ACT_ALLOW, options[i].call, 2,
+						    conditions);
+
+		if (result < 0)
+			return result;
+	}
+	return 0;
+}
+
+/* For abort(3). Other processes of its user may be the worker of another daemon. */
+static int add_own_end(scmp_filter_ctx filter)
+{
+#if RAIL_WITH_SANITIZER
+	(void)filter;
+	return 0;
+#else
+	const struct scmp_arg_cmp itself = argument(0, UINT32_MAX, (uint32_t)getpid());
+
+	return seccomp_rule_add_array(filter, SCMP_ACT_ALLOW, SCMP_SYS(tgkill), 1, &itself);
+#endif
 }
 
 static int add_memory(scmp_filter_ctx filter)
@@ -172,21 +210,6 @@ static int add_memory(scmp_filter_ctx filter)
 
 	for (size_t i = 0; i < sizeof(calls) / sizeof(calls[0]); i++) {
 		int result = seccomp_rule_add_array(filter, SCMP_ACT_ALLOW, calls[i], 1, &no_code);
-
-		if (result < 0)
-			return result;
-	}
-	return 0;
-}
-
-static int add_fcntl(scmp_filter_ctx filter)
-{
-	static const uint32_t commands[] = {F_GETFD, F_SETFD, F_GETFL, F_SETFL};
-
-	for (size_t i = 0; i < sizeof(commands) / sizeof(commands[0]); i++) {
-		const struct scmp_arg_cmp command = argument(1, UINT32_MAX, commands[i]);
-		int result = seccomp_rule_add_array(filter, SCMP_ACT_ALLOW, SCMP_SYS(fcntl), 1,
-						    &command);
 
 		if (result < 0)
 			return result;
@@ -230,7 +253,9 @@ int rail_sandbox_filter(struct rail_error *error)
 	if (result == 0)
 		result = add_memory(filter);
 	if (result == 0)
-		result = add_fcntl(filter);
+		result = add_socket_options(filter);
+	if (result == 0)
+		result = add_own_end(filter);
 	if (result == 0)
 		result = hide_files(filter);
 	if (result == 0)

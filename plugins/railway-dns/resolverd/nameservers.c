@@ -1,10 +1,12 @@
 #include "plugins/railway-dns/resolverd/nameservers.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/inotify.h>
+#include <sys/stat.h>
 
 #include "pkg/base/cleanup.h"
 #include "pkg/base/file.h"
@@ -16,6 +18,7 @@
 enum {
 	FILE_SIZE_MAXIMUM = 64 * 1024,
 	SETTLE_MS = 100, /* whoever writes the file may not be done yet */
+	RETRY_MS = 5000,
 };
 
 struct rail_node_nameservers {
@@ -25,6 +28,7 @@ struct rail_node_nameservers {
 	int inotify;
 	struct rail_source *source;
 	struct rail_timer *settle;
+	bool settles;
 };
 
 _Static_assert((int)RAIL_UPSTREAM_MAXIMUM == (int)RAIL_UPSTREAMS_MAXIMUM,
@@ -73,20 +77,40 @@ static bool is_same(const struct rail_node_nameservers *nameservers,
 	return true;
 }
 
+static int read_file(char **ret_text, struct rail_error *error)
+{
+	RAIL_CLOSE int fd = open(RESOLV_CONF, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+	struct stat status;
+	size_t size;
+
+	if (fd < 0 || fstat(fd, &status) < 0)
+		return rail_fail_errno(error, errno, "open " RESOLV_CONF);
+	/* Others may have no end, or none yet. */
+	if (!S_ISREG(status.st_mode))
+		return rail_fail(error, EINVAL, RESOLV_CONF " is no regular file");
+	return rail_read_all(fd, FILE_SIZE_MAXIMUM, ret_text, &size, error);
+}
+
 void rail_node_nameservers_read(struct rail_node_nameservers *nameservers)
 {
 	struct rail_error error = RAIL_ERROR_NONE;
 	RAIL_FREE char *text = NULL;
-	size_t size;
 	struct rail_endpoint endpoints[RAIL_UPSTREAM_MAXIMUM] = {0};
-	size_t count = 0;
+	size_t count;
+	int result;
 
 	watch_directories(nameservers);
-	if (rail_read_file(RESOLV_CONF, FILE_SIZE_MAXIMUM, &text, &size, &error) == 0)
-		count = rail_nameservers_parse(text, endpoints);
-	else
+	result = read_file(&text, &error);
+	if (result < 0) {
+		/* Out of descriptors, or between two versions of the file: those that were read
+		 * before are better than none. Where it is not there its coming is watched for. */
 		rail_log(RAIL_LOG_WARN, "the node's nameservers cannot be read", "error",
 			 error.message, NULL);
+		if (result != -ENOENT && !nameservers->settles)
+			rail_timer_start(nameservers->settle, RETRY_MS);
+		return;
+	}
+	count = rail_nameservers_parse(text, endpoints);
 	if (is_same(nameservers, endpoints, count))
 		return;
 
@@ -108,14 +132,19 @@ static void on_inotify(void *context, uint32_t events)
 
 	(void)events;
 	/* Which file it was does not matter: reading it costs little, and /etc changes seldom. */
-	while (read(nameservers->inotify, buffer, sizeof(buffer)) > 0)
-		;
-	rail_timer_start(nameservers->settle, SETTLE_MS);
+	(void)!read(nameservers->inotify, buffer, sizeof(buffer));
+	/* Not put off by the next event: where something always happens it would never be read. */
+	if (!nameservers->settles)
+		rail_timer_start(nameservers->settle, SETTLE_MS);
+	nameservers->settles = true;
 }
 
 static void on_settled(void *context)
 {
-	rail_node_nameservers_read(context);
+	struct rail_node_nameservers *nameservers = context;
+
+	nameservers->settles = false;
+	rail_node_nameservers_read(nameservers);
 }
 
 int rail_node_nameservers_new(struct rail_loop *loop,

@@ -24,6 +24,7 @@ enum {
 	RESTART_FIRST_MS = 100,
 	REFUSED_RETRY_MS = 20,
 	END_MS = 1000,
+	QUEUE_SLACK = 65536, /* messages beyond twice what a new worker is sent */
 };
 
 struct queued {
@@ -47,6 +48,8 @@ struct rail_worker_process {
 
 	struct queued *first;
 	struct queued **last;
+	size_t queue_length;
+	size_t queue_limit;
 	uint64_t sequence;
 	uint64_t unanswered; /* barriers */
 	int64_t progress_ms;
@@ -67,6 +70,7 @@ static void drop_queue(struct rail_worker_process *worker)
 		free(message);
 	}
 	worker->last = &worker->first;
+	worker->queue_length = 0;
 }
 
 /* No message reaches this worker any more, and it is made to go. */
@@ -246,6 +250,7 @@ static void flush(struct rail_worker_process *worker)
 		worker->first = message->next;
 		if (worker->first == NULL)
 			worker->last = &worker->first;
+		worker->queue_length--;
 		free(message);
 	}
 	want_to_send(worker, worker->first != NULL);
@@ -262,6 +267,12 @@ static void on_retry(void *context)
 static void enqueue(struct rail_worker_process *worker, uint64_t pod, const uint8_t *bytes,
 		    size_t size)
 {
+	/* One that takes a message now and then is not silent, and falls ever further behind. */
+	if (worker->queue_length >= worker->queue_limit) {
+		give_up(worker, "it is too far behind");
+		return;
+	}
+
 	struct queued *message = malloc(sizeof(*message) + size);
 
 	if (message == NULL) {
@@ -274,6 +285,7 @@ static void enqueue(struct rail_worker_process *worker, uint64_t pod, const uint
 	memcpy(message->bytes, bytes, size);
 	*worker->last = message;
 	worker->last = &message->next;
+	worker->queue_length++;
 }
 
 void rail_worker_process_send(struct rail_worker_process *worker,
@@ -405,7 +417,9 @@ void rail_worker_process_start(struct rail_worker_process *worker)
 	}
 	(void)snprintf(pid, sizeof(pid), "%d", (int)worker->pid);
 	rail_log(RAIL_LOG_INFO, "the worker runs", "pid", pid, NULL);
+	worker->queue_limit = SIZE_MAX;
 	worker->hooks.up(worker->hooks.context);
+	worker->queue_limit = 2 * worker->queue_length + QUEUE_SLACK;
 }
 
 bool rail_worker_process_is_up(const struct rail_worker_process *worker)

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "pkg/base/cleanup.h"
+#include "pkg/store/database.h"
 
 /* A growing array: room for one more, or NULL. */
 static void *grow(void **array, size_t *count, size_t *capacity, size_t size)
@@ -285,12 +286,16 @@ static int mark_dead(struct rail_transaction *transaction, const struct rail_pod
 	return result < 0 ? result : unname_member(transaction, record, error);
 }
 
+/* The supervisor has others to serve than the store's writers. */
+enum { MARK_DEAD_PATIENCE_MS = 10 };
+
 int rail_pod_records_mark_dead(struct rail_store *store,
 			       const struct rail_pod_record *const *records, size_t count,
 			       struct rail_error *error)
 {
 	RAIL_CLEANUP(rail_transaction_abort) struct rail_transaction *transaction = NULL;
-	int result = rail_transaction_begin(store, RAIL_LIVE, RAIL_WRITE, &transaction, error);
+	int result = rail_transaction_begin_within(store, RAIL_LIVE, RAIL_WRITE,
+						   MARK_DEAD_PATIENCE_MS, &transaction, error);
 
 	for (size_t i = 0; result >= 0 && i < count; i++)
 		result = mark_dead(transaction, records[i], error);

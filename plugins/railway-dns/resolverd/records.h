@@ -54,8 +54,8 @@ void rail_environment_names_done(struct rail_environment_names *names);
 
 /*
  * Marks an attachment dead and takes its member's name away, where it is still the one of this
- * record (the same netns and address); else leaves it. All records in one transaction; waits for
- * other writers, at most the store's deadline.
+ * record (the same netns and address); else leaves it. All records in one transaction. Hardly waits
+ * for other writers: -ETIMEDOUT, and the caller tries again.
  */
 int rail_pod_records_mark_dead(struct rail_store *store,
 			       const struct rail_pod_record *const *records, size_t count,

@@ -18,6 +18,9 @@ enum {
 	UNACKNOWLEDGED_MS = 5000,
 	/* Four times the default: what comes while a worker is replaced, or in a burst, waits. */
 	QUEUE_SIZE = 512 * 1024,
+	/* Of a connection, in the kernel, which for a client that takes nothing would else let it
+	 * grow to megabytes: one answer of any size. */
+	UNTAKEN_SIZE = 64 * 1024,
 };
 
 struct order {
@@ -74,12 +77,14 @@ static int open_one(int type, uint16_t port, int *ret_fd, struct rail_error *err
 		/* Connections of the resolver before us may still be in TIME_WAIT. */
 		if (result == 0)
 			result = set_option(fd, SOL_SOCKET, SO_REUSEADDR, 1, error);
-		/* Accepted connections inherit these two. */
+		/* Accepted connections inherit these. */
 		if (result == 0)
 			result = set_option(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, UNACKNOWLEDGED_MS,
 					    error);
 		if (result == 0)
 			result = set_option(fd, IPPROTO_TCP, TCP_NODELAY, 1, error);
+		if (result == 0)
+			result = set_option(fd, SOL_SOCKET, SO_SNDBUF, UNTAKEN_SIZE, error);
 	}
 	if (result < 0)
 		return result;

@@ -129,6 +129,10 @@ static int take_signals(struct supervisor *supervisor, struct rail_error *error)
 {
 	sigset_t set;
 
+	/* Dispositions outlive execve(2). Who ignores the first is not told how a child ended. A
+	 * log whose reader is gone is no reason to end, neither here nor in the worker. */
+	(void)signal(SIGCHLD, SIG_DFL);
+	(void)signal(SIGPIPE, SIG_IGN);
 	(void)sigemptyset(&set);
 	(void)sigaddset(&set, SIGTERM);
 	(void)sigaddset(&set, SIGINT);

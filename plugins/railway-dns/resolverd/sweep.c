@@ -18,6 +18,7 @@ enum {
 	/* The path of a netns goes a moment before the netns does, and its DEL is often under way.
 	 */
 	SUSPICION_MS = 5,
+	STORE_RETRY_MS = 200,
 };
 
 static void open_again(struct rail_pods *pods, struct rail_pod *pod, int netns_fd)
@@ -94,6 +95,11 @@ static void tell_store(struct rail_pods *pods)
 			     : rail_pod_records_mark_dead(pods->store, records, count, &error);
 
 	free(records);
+	if (result == -ETIMEDOUT) {
+		/* Somebody writes. */
+		rail_timer_start(pods->check, STORE_RETRY_MS);
+		return;
+	}
 	if (result < 0) {
 		rail_log(RAIL_LOG_WARN,
 			 "dead pods cannot be marked in the live store; trying again within a "

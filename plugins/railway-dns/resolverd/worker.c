@@ -103,6 +103,7 @@ static void remove_pod(struct rail_worker *worker, struct rail_worker_pod *pod)
 	rail_table_remove(&worker->pods, &pod->link);
 	LIST_REMOVE(pod, list);
 	pod->environment->pod_count--;
+	pod->environment->pending_count -= pod->pending_count;
 	free(pod);
 }
 

@@ -116,6 +116,7 @@ static void on_answer(void *context, int outcome, const uint8_t *message, size_t
 
 	if (pod != NULL) {
 		pod->pending_count--;
+		pod->environment->pending_count--;
 		deliver(pending, pod, outcome, message, size);
 	}
 	LIST_REMOVE(pending, link);
@@ -130,7 +131,9 @@ int rail_forward_query(struct rail_worker_pod *pod, const struct rail_forward_cl
 	uint8_t upstream_query[RAIL_QUERY_SIZE_MAXIMUM];
 	size_t upstream_size;
 
-	if (pod->pending_count >= RAIL_POD_PENDING_MAXIMUM)
+	if (pod->pending_count >= RAIL_POD_PENDING_MAXIMUM ||
+	    !rail_worker_is_fair(pod->environment->pending_count,
+				 rail_forwarder_room(worker->forward->forwarder)))
 		return -EAGAIN;
 
 	/* The forwarder puts an ID of its own on the wire. */
@@ -149,13 +152,14 @@ int rail_forward_query(struct rail_worker_pod *pod, const struct rail_forward_cl
 	pending->client = *client;
 	pending->query_size = size;
 	memcpy(pending->query, query, size);
-	result = rail_forwarder_send(worker->forward->forwarder,
-				     own ? pod->upstreams : worker->upstreams,
-				     own ? pod->upstream_count : worker->upstream_count,
-				     upstream_query, upstream_size, on_answer, pending);
+	result = rail_forwarder_send(
+		worker->forward->forwarder, own ? pod->upstreams : worker->upstreams,
+		own ? pod->upstream_count : worker->upstream_count, pod->environment->link.hash,
+		upstream_query, upstream_size, on_answer, pending);
 	if (result < 0)
 		return result;
 	pod->pending_count++;
+	pod->environment->pending_count++;
 	LIST_INSERT_HEAD(&worker->forward->pending, pending, link);
 	(void)RAIL_TAKE_POINTER(pending);
 	return 0;

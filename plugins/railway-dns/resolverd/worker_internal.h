@@ -26,6 +26,10 @@ struct rail_worker_environment {
 	struct rail_table_link link; /* first */
 	struct rail_zone *zone;
 	size_t pod_count;
+	/* What its pods have of what all environments share. */
+	size_t pending_count;
+	size_t connection_count;
+	size_t unsent_size;
 };
 
 struct rail_worker_pod {
@@ -64,6 +68,15 @@ struct rail_worker {
 	struct rail_forward *forward;
 	struct rail_log_limit log_limit;
 };
+
+/*
+ * How much of what all environments share one may have: as much as is left for all others. So n
+ * that want all of it get an n+1-th each, and the next one finds as much.
+ */
+static inline bool rail_worker_is_fair(size_t own, size_t left)
+{
+	return own < left;
+}
 
 /* worker.c */
 struct rail_worker_pod *rail_worker_pod_get(const struct rail_worker *worker, uint64_t id);

@@ -21,6 +21,7 @@ enum {
 	TICK_MS = 1000,
 	PENDING_MAXIMUM = 16, /* forwarded queries of a connection; then it is not read from */
 	UNSENT_MAXIMUM = 256 * 1024,
+	UNSENT_OF_ALL_MAXIMUM = 32 * 1024 * 1024,
 	SLOT_BITS = 10,
 };
 
@@ -48,6 +49,7 @@ struct rail_tcp {
 	struct rail_timer *tick;
 	bool paused; /* some pod does not accept at the moment */
 	size_t count;
+	size_t unsent_size;
 	uint8_t framed[2 + RAIL_DNS_MESSAGE_MAXIMUM];
 	struct connection *slots[RAIL_CONNECTIONS_MAXIMUM];
 	uint64_t uses;
@@ -70,6 +72,17 @@ static size_t slot_of(uint64_t id)
 	return id & (RAIL_CONNECTIONS_MAXIMUM - 1);
 }
 
+static void count_unsent(struct connection *connection, size_t capacity)
+{
+	struct rail_tcp *tcp = connection->tcp;
+	struct rail_worker_environment *environment = connection->pod->environment;
+
+	tcp->unsent_size = tcp->unsent_size - connection->output_capacity + capacity;
+	environment->unsent_size =
+		environment->unsent_size - connection->output_capacity + capacity;
+	connection->output_capacity = capacity;
+}
+
 /* reset: what was not sent yet is thrown away, and nothing of the connection stays anywhere. */
 static void close_connection(struct connection *connection, bool reset)
 {
@@ -80,7 +93,9 @@ static void close_connection(struct connection *connection, bool reset)
 		(void)setsockopt(connection->fd, SOL_SOCKET, SO_LINGER, &now, sizeof(now));
 	rail_source_remove(&connection->source);
 	(void)close(connection->fd);
+	count_unsent(connection, 0);
 	connection->pod->connection_count--;
+	connection->pod->environment->connection_count--;
 	tcp->count--;
 	tcp->slots[slot_of(connection->id)] = NULL;
 	accept_more(connection->pod, true);
@@ -113,12 +128,20 @@ static int keep_output(struct connection *connection, const uint8_t *bytes, size
 	if (needed > UNSENT_MAXIMUM)
 		return -ENOBUFS;
 	if (needed > connection->output_capacity) {
+		const struct rail_tcp *tcp = connection->tcp;
+		size_t more = needed - connection->output_capacity;
+		size_t own = connection->pod->environment->unsent_size + more;
+
+		if (tcp->unsent_size + more > UNSENT_OF_ALL_MAXIMUM ||
+		    !rail_worker_is_fair(own, UNSENT_OF_ALL_MAXIMUM - tcp->unsent_size))
+			return -ENOBUFS;
+
 		uint8_t *larger = realloc(connection->output, needed);
 
 		if (larger == NULL)
 			return -ENOMEM;
 		connection->output = larger;
-		connection->output_capacity = needed;
+		count_unsent(connection, needed);
 	}
 	memcpy(connection->output + connection->output_size, bytes, size);
 	connection->output_size = needed;
@@ -238,7 +261,7 @@ static void write_output(struct connection *connection)
 	memmove(connection->output, connection->output + sent, connection->output_size);
 	if (connection->output_size == 0) {
 		free(RAIL_TAKE_POINTER(connection->output));
-		connection->output_capacity = 0;
+		count_unsent(connection, 0);
 		/* Messages that were read before the client stopped taking answers. */
 		(void)handle_input(connection);
 	}
@@ -276,24 +299,39 @@ static bool is_idle(const struct connection *connection)
 	       connection->input_size == 0;
 }
 
-/* Closes the connection that has been idle for longest (pod NULL: of all pods); false: none is. */
-static bool close_idlest(struct rail_tcp *tcp, const struct rail_worker_pod *pod)
+/* Of an environment's connections (pod NULL: of all its pods) the one that has been idle for
+ * longest, or NULL; busy: of those that are not idle. */
+static struct connection *find_idlest(const struct rail_tcp *tcp,
+				      const struct rail_worker_environment *environment,
+				      const struct rail_worker_pod *pod, bool busy)
 {
 	struct connection *idlest = NULL;
 
 	for (size_t i = 0; i < RAIL_CONNECTIONS_MAXIMUM; i++) {
 		struct connection *connection = tcp->slots[i];
 
-		if (connection == NULL || (pod != NULL && connection->pod != pod) ||
-		    !is_idle(connection))
+		if (connection == NULL || connection->pod->environment != environment ||
+		    (pod != NULL && connection->pod != pod) || is_idle(connection) == busy)
 			continue;
 		if (idlest == NULL || connection->active_ms < idlest->active_ms)
 			idlest = connection;
 	}
-	if (idlest == NULL)
-		return false;
-	close_connection(idlest, true);
-	return true;
+	return idlest;
+}
+
+static const struct rail_worker_environment *find_largest(const struct rail_tcp *tcp)
+{
+	const struct rail_worker_environment *largest = NULL;
+
+	for (size_t i = 0; i < RAIL_CONNECTIONS_MAXIMUM; i++) {
+		const struct connection *connection = tcp->slots[i];
+
+		if (connection != NULL &&
+		    (largest == NULL ||
+		     connection->pod->environment->connection_count > largest->connection_count))
+			largest = connection->pod->environment;
+	}
+	return largest;
 }
 
 static bool is_full(const struct rail_worker_pod *pod)
@@ -302,11 +340,30 @@ static bool is_full(const struct rail_worker_pod *pod)
 	       pod->worker->tcp->count >= RAIL_CONNECTIONS_MAXIMUM;
 }
 
+/*
+ * Closes a connection for one of this pod's; false: there is none that should go. A pod that has
+ * its share, and an environment that has, make room among their own idle ones. Else the environment
+ * with the most does, also by one that is not idle: a byte now and then would hold it for good.
+ */
 static bool make_room(struct rail_worker_pod *pod)
 {
+	const struct rail_tcp *tcp = pod->worker->tcp;
 	bool own = pod->connection_count >= RAIL_POD_CONNECTIONS_MAXIMUM;
+	const struct rail_worker_environment *largest = own ? NULL : find_largest(tcp);
+	struct connection *victim;
 
-	return close_idlest(pod->worker->tcp, own ? pod : NULL);
+	if (largest == NULL ||
+	    largest->connection_count <= pod->environment->connection_count + 1) {
+		victim = find_idlest(tcp, pod->environment, own ? pod : NULL, false);
+	} else {
+		victim = find_idlest(tcp, largest, NULL, false);
+		if (victim == NULL)
+			victim = find_idlest(tcp, largest, NULL, true);
+	}
+	if (victim == NULL)
+		return false;
+	close_connection(victim, true);
+	return true;
 }
 
 /* Consumes fd. */
@@ -335,6 +392,7 @@ static void welcome(struct rail_worker_pod *pod, int accepted)
 	(void)RAIL_TAKE_FD(fd);
 	tcp->count++;
 	pod->connection_count++;
+	pod->environment->connection_count++;
 	rail_timer_start(tcp->tick, TICK_MS);
 }
 

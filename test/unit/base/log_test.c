@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include "pkg/base/cleanup.h"
@@ -126,4 +127,74 @@ Test(base_log, limits_a_window_and_counts_the_rest)
 	cr_assert(rail_log_allowed(&limit, 1101, &dropped));
 	cr_assert_eq(dropped, 0);
 	cr_assert_not(rail_log_allowed(&limit, 1199, &dropped));
+}
+
+/* Reads all that is there; counts the lines. */
+static size_t drain(int fd, char *last, size_t last_size)
+{
+	size_t lines = 0;
+	size_t length = 0;
+	char byte;
+
+	while (read(fd, &byte, 1) == 1) {
+		if (byte == '\n') {
+			last[length] = '\0';
+			length = 0;
+			lines++;
+		} else if (length + 1 < last_size) {
+			last[length++] = byte;
+		}
+	}
+	return lines;
+}
+
+static void log_into_full(int reader, int writer)
+{
+	enum { LINES = 20000 };
+	static char value[1024];
+	RAIL_CLOSE int saved = dup(STDERR_FILENO);
+	char line[256] = "";
+
+	memset(value, 'x', sizeof(value) - 1);
+	cr_assert_eq(fcntl(reader, F_SETFL, O_NONBLOCK), 0);
+	cr_assert_geq(dup2(writer, STDERR_FILENO), 0);
+	for (int i = 0; i < LINES; i++)
+		rail_log(RAIL_LOG_INFO, "what happened", "value", value, NULL);
+
+	size_t lines = drain(reader, line, sizeof(line));
+	char expected[64];
+
+	rail_log(RAIL_LOG_INFO, "first", NULL);
+	rail_log(RAIL_LOG_INFO, "second", NULL);
+	(void)dup2(saved, STDERR_FILENO);
+	cr_assert_gt(lines, 0);
+	cr_assert_lt(lines, LINES);
+	(void)snprintf(expected, sizeof(expected),
+		       "level=warn msg=\"log lines were dropped\" count=%zu", LINES - lines);
+
+	char all[512] = "";
+
+	cr_assert_gt(read(reader, all, sizeof(all) - 1), 0);
+	cr_assert_eq(strncmp(all, expected, strlen(expected)), 0, "%s", all);
+}
+
+Test(base_log, a_full_pipe_is_not_waited_for, .timeout = 10)
+{
+	int fds[2];
+
+	cr_assert_eq(pipe2(fds, O_CLOEXEC), 0);
+	log_into_full(fds[0], fds[1]);
+	cr_assert_eq(fcntl(fds[1], F_GETFL) & O_NONBLOCK, 0, "others share it");
+	(void)close(fds[0]);
+	(void)close(fds[1]);
+}
+
+Test(base_log, a_full_socket_is_not_waited_for, .timeout = 10)
+{
+	int fds[2];
+
+	cr_assert_eq(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds), 0);
+	log_into_full(fds[0], fds[1]);
+	(void)close(fds[0]);
+	(void)close(fds[1]);
 }

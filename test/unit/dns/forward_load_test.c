@@ -1,5 +1,6 @@
 #include "test/unit/dns/forward_rig.h"
 
+#include <signal.h>
 #include <sys/resource.h>
 
 /* Many queries: what an attacker can predict of them, and the caps. */
@@ -156,13 +157,13 @@ Test(dns_forward_load, frees_what_is_on_its_way_over_tcp)
 	cr_assert_eq(rig.watched_count, 0);
 }
 
-/* The first server, and one that differs: a set for each number. */
+/* The first server, and one that differs: a set for each number, wanted by an asker of its own. */
 static int send_to_set(uint32_t number)
 {
 	struct rail_endpoint upstreams[] = {rig.servers[0].endpoint, rig.servers[1].endpoint};
 
 	upstreams[1].port = (uint16_t)(10000 + number);
-	return send_to(number, upstreams, 2, true);
+	return send_for(number, number, upstreams, 2, true);
 }
 
 Test(dns_forward_load, a_set_that_is_idle_makes_way)
@@ -218,7 +219,7 @@ Test(dns_forward_load, a_set_may_go_while_its_last_caller_is_called)
 	int outcome = 1;
 
 	make_query(bytes, 0, true);
-	cr_assert_eq(rail_forwarder_send(rig.forwarder, &rig.servers[0].endpoint, 1, bytes,
+	cr_assert_eq(rail_forwarder_send(rig.forwarder, &rig.servers[0].endpoint, 1, 0, bytes,
 					 sizeof(bytes), send_to_other_sets, &outcome),
 		     0);
 	run_until_received(1, 500);
@@ -249,24 +250,158 @@ Test(dns_forward_load, many_sets_share_the_channels)
 	run_until_called(sent, 3000);
 }
 
+/* Eight upstreams that do not answer, by many names. */
+static void send_to_eight(uint64_t asker, uint32_t number, size_t set)
+{
+	struct rail_endpoint upstreams[RAIL_UPSTREAM_MAXIMUM];
+
+	for (size_t i = 0; i < RAIL_UPSTREAM_MAXIMUM; i++)
+		upstreams[i] = rig.servers[0].endpoint;
+	upstreams[RAIL_UPSTREAM_MAXIMUM - 1].port = (uint16_t)(10000 + set);
+	cr_assert_eq(send_for(asker, number, upstreams, RAIL_UPSTREAM_MAXIMUM, true), 0);
+}
+
+static void allow_many_sockets(void)
+{
+	const struct rlimit limit = {.rlim_cur = 4096, .rlim_max = 4096};
+
+	cr_assert_eq(setrlimit(RLIMIT_NOFILE, &limit), 0);
+}
+
 /* Channels that have asked all of eight silent upstreams would have 2,048 sockets. */
 Test(dns_forward_load, has_a_cap_of_sockets)
 {
-	const struct rlimit limit = {.rlim_cur = 4096, .rlim_max = 4096};
-	struct rail_endpoint upstreams[RAIL_UPSTREAM_MAXIMUM];
 	size_t most = 0;
 
-	cr_assert_eq(setrlimit(RLIMIT_NOFILE, &limit), 0);
-	for (size_t i = 0; i < RAIL_UPSTREAM_MAXIMUM; i++)
-		upstreams[i] = rig.servers[0].endpoint;
-	for (uint32_t i = 0; i < 256; i++) {
-		upstreams[RAIL_UPSTREAM_MAXIMUM - 1].port = (uint16_t)(10000 + i % 64);
-		cr_assert_eq(send_to(i, upstreams, RAIL_UPSTREAM_MAXIMUM, true), 0);
-	}
+	allow_many_sockets();
+	for (uint32_t i = 0; i < 256; i++)
+		send_to_eight(i % 64, i, i % 64);
 	while (rig.called < 256) {
 		step(100);
 		most = rig.watched_count > most ? rig.watched_count : most;
 	}
-	cr_assert_eq(most, RAIL_FORWARD_SOCKET_MAXIMUM);
+	/* Each of 64 leaves as many as it has itself. */
+	cr_assert_leq(most, RAIL_FORWARD_SOCKET_MAXIMUM);
+	cr_assert_geq(most, RAIL_FORWARD_SOCKET_MAXIMUM - 64);
+	/* Callers do not wait for the last repetition. */
+	for (int i = 0; i < 100 && rig.watched_count != 0; i++)
+		step(10);
 	cr_assert_eq(rig.watched_count, 0);
+}
+
+/* One that asks as many upstreams as it may, none of which answers, takes none from another. */
+Test(dns_forward_load, one_asker_cannot_take_all_sets_channels_and_sockets)
+{
+	const struct rail_endpoint *good = &rig.servers[1].endpoint;
+	uint32_t sets = 0;
+	uint32_t number = 0;
+	int64_t end = clock_ms() + 3000;
+
+	allow_many_sockets();
+	for (; sets < 64; sets++) {
+		struct rail_endpoint silent = rig.servers[0].endpoint;
+
+		silent.port = (uint16_t)(10000 + sets);
+		if (send_for(1, number++, &silent, 1, true) < 0)
+			break;
+	}
+	cr_assert_eq(sets, 32);
+	run_for(100);
+
+	rig.react = NULL;
+	for (uint32_t round = 0; round < 20; round++)
+		for (uint32_t i = 0; i < 16; i++)
+			send_to_eight(2, number++, i);
+	while (clock_ms() < end)
+		step(50);
+
+	/* The other one still is answered over UDP, and over TCP where that is needed. */
+	size_t before = rig.received_count;
+
+	cr_assert_eq(send_for(3, number, good, 1, true), 0);
+	for (int i = 0; i < 100 && rig.received_count == before; i++)
+		step(10);
+	while (before < rig.received_count && rig.received[before].server != &rig.servers[1])
+		before++;
+	cr_assert_lt(before, rig.received_count, "the query did not go out");
+	answer(&rig.received[before], 0, 100);
+	for (int i = 0; i < 100 && rig.outcomes[number].calls == 0; i++)
+		step(10);
+	expect_answer(number, 0, 100);
+}
+
+/* How many messages wait at the only socket that is watched; takes them. */
+static size_t take_queued(void)
+{
+	int fd = rig.watched[0].fd;
+	size_t count = 0;
+	uint8_t byte;
+
+	while (recv(fd, &byte, 1, MSG_DONTWAIT) >= 0)
+		count++;
+	return count;
+}
+
+Test(dns_forward_load, a_flood_is_read_in_portions)
+{
+	enum { PORTION = 64, COUNT = 150 };
+	uint8_t bytes[100];
+
+	send_query(1);
+	run_until_received(1, 1000);
+	make_answer(bytes, sizeof(bytes), &rig.received[0], 0, false);
+	bytes[0] ^= 0xff; /* another ID: it answers nothing */
+	for (int i = 0; i < COUNT; i++)
+		cr_assert_eq(sendto(rig.servers[0].udp, bytes, sizeof(bytes), 0,
+				    (const struct sockaddr *)&rig.received[0].from,
+				    sizeof(rig.received[0].from)),
+			     (ssize_t)sizeof(bytes));
+	cr_assert_eq(rig.watched_count, 1);
+	rail_forwarder_ready(rig.forwarder, rig.watched[0].fd, true, false);
+	cr_assert_eq(take_queued(), COUNT - PORTION);
+	answer(&rig.received[0], 0, 100);
+	run_until_called(1, 1000);
+	expect_answer(1, 0, 100);
+}
+
+/* What is empty is no answer, and says nothing of the upstream either. */
+Test(dns_forward_load, empty_datagrams_are_passed_over)
+{
+	send_query(1);
+	run_until_received(1, 1000);
+	for (int i = 0; i < 150; i++)
+		cr_assert_eq(sendto(rig.servers[0].udp, "", 0, 0,
+				    (const struct sockaddr *)&rig.received[0].from,
+				    sizeof(rig.received[0].from)),
+			     0);
+	run_for(100);
+	cr_assert_eq(rig.called, 0);
+	cr_assert_eq(rig.received_count, 1, "it was not asked again");
+	answer(&rig.received[0], 0, 100);
+	run_until_called(1, 1000);
+	expect_answer(1, 0, 100);
+}
+
+/* The end of what it sends and then a reset: writing to that connection is EPIPE, and SIGPIPE. */
+Test(dns_forward_load, a_connection_that_is_reset_at_once_raises_no_signal)
+{
+	const struct linger now = {.l_onoff = 1};
+	struct server *server = &rig.servers[0];
+	int fd;
+
+	cr_assert_neq(signal(SIGPIPE, SIG_DFL), SIG_ERR);
+	send_query(1);
+	run_until_received(1, 1000);
+	answer(&rig.received[0], FLAG_TC, 100);
+	/* Not by step, which would let the connection be written to before it is reset. */
+	rail_forwarder_ready(rig.forwarder, rig.watched[0].fd, true, false);
+	cr_assert_eq(rig.watched_count, 1);
+	fd = accept4(server->listener, NULL, NULL, SOCK_CLOEXEC);
+	cr_assert_geq(fd, 0);
+	cr_assert_eq(shutdown(fd, SHUT_WR), 0);
+	cr_assert_eq(setsockopt(fd, SOL_SOCKET, SO_LINGER, &now, sizeof(now)), 0);
+	cr_assert_eq(close(fd), 0);
+	rail_forwarder_ready(rig.forwarder, rig.watched[0].fd, true, true);
+	run_until_called(1, 5000);
+	expect_answer(1, FLAG_TC, 100);
 }

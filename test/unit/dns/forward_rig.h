@@ -381,19 +381,25 @@ static inline void called(void *context, int outcome, const uint8_t *message, si
 	rig.called++;
 }
 
-static inline int send_to(uint32_t number, const struct rail_endpoint *upstreams, size_t count,
-			  bool edns)
+static inline int send_for(uint64_t asker, uint32_t number, const struct rail_endpoint *upstreams,
+			   size_t count, bool edns)
 {
 	uint8_t bytes[QUERY_SIZE];
 	int rc;
 
 	make_query(bytes, number, edns);
 	rig.sending = true;
-	rc = rail_forwarder_send(rig.forwarder, upstreams, count, bytes,
+	rc = rail_forwarder_send(rig.forwarder, upstreams, count, asker, bytes,
 				 edns ? QUERY_SIZE : PLAIN_QUERY_SIZE, called,
 				 &rig.outcomes[number]);
 	rig.sending = false;
 	return rc;
+}
+
+static inline int send_to(uint32_t number, const struct rail_endpoint *upstreams, size_t count,
+			  bool edns)
+{
+	return send_for(0, number, upstreams, count, edns);
 }
 
 /* To the first server. */

@@ -1,0 +1,183 @@
+"""What a hostile pod does to its resolver, at [fd12::10]:53 of the netns it runs in: hostile.py COMMAND [ARGUMENT...]."""
+
+import ctypes
+import os
+import random
+import resource
+import select
+import socket
+import struct
+import sys
+import time
+
+SERVER = ("fd12::10", 53)
+RESET = struct.pack("ii", 1, 0)
+random.seed(1)
+
+
+def query(name, kind=28):
+    labels = b"".join(bytes([len(label)]) + label for label in name.encode().split(b"."))
+    header = struct.pack(">HHHHHH", random.getrandbits(16), 0x0100, 1, 0, 0, 0)
+    return header + labels + b"\0" + struct.pack(">HH", kind, 1)
+
+
+def framed(message):
+    return struct.pack(">H", len(message)) + message
+
+
+def garbage():
+    """Nothing, noise, or a real query of which some bits are not."""
+    choice = random.random()
+    if choice < 0.1:
+        return b""
+    if choice < 0.4:
+        return os.urandom(random.randint(1, 3000))
+    message = bytearray(query("web.railway.internal"))
+    for _ in range(random.randint(1, 8)):
+        message[random.randrange(len(message))] = random.getrandbits(8)
+    return bytes(message[: random.randint(1, len(message))] if choice < 0.6 else message)
+
+
+def connect():
+    connection = socket.socket(socket.AF_INET6, socket.SOCK_STREAM)
+    connection.settimeout(5)
+    connection.connect(SERVER)
+    return connection
+
+
+def reset(connection):
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
+    connection.close()
+
+
+def udp_flood(seconds):
+    packets = [garbage() for _ in range(2000)]
+    end = time.monotonic() + float(seconds)
+    sockets = [socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) for _ in range(8)]
+    for each in sockets:
+        each.connect(SERVER)
+    while time.monotonic() < end:
+        for number, packet in enumerate(packets):
+            try:
+                sockets[number % 8].send(packet)
+            except OSError:
+                pass
+
+
+def tcp_flood(seconds):
+    end = time.monotonic() + float(seconds)
+    while time.monotonic() < end:
+        try:
+            connection = connect()
+            connection.sendall(b"".join(garbage() for _ in range(8)))
+            if random.random() < 0.5:
+                reset(connection)
+            else:
+                connection.close()
+        except OSError:
+            pass
+
+
+def measure(name, seconds):
+    """A query every 20 ms; each must be answered within 1 s. Prints the longest time in milliseconds."""
+    end = time.monotonic() + float(seconds)
+    worst = 0
+    while time.monotonic() < end:
+        client = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)
+        client.connect(SERVER)
+        start = time.monotonic()
+        client.send(query(name))
+        if not select.select([client], [], [], 1)[0]:
+            sys.exit("a query was not answered within 1 s")
+        worst = max(worst, time.monotonic() - start)
+        client.close()
+        time.sleep(0.02)
+    print(round(worst * 1000))
+
+
+def prefixes(name):
+    """Every part of a message, and then the end or a reset. The resolver must hang up on each by itself."""
+    message = framed(query(name))
+    for size in range(len(message)):
+        connection = connect()
+        connection.sendall(message[:size])
+        connection.shutdown(socket.SHUT_WR)
+        try:
+            assert connection.recv(1) == b"", size
+        except ConnectionResetError:
+            pass
+        connection.close()
+        connection = connect()
+        connection.sendall(message[:size])
+        reset(connection)
+
+
+def unread(name, connections):
+    """500 queries a connection, whose answers nobody takes. Waits for the end of its input, still not taking them."""
+    held = []
+    for _ in range(int(connections)):
+        connection = connect()
+        connection.setblocking(False)
+        try:
+            connection.send(framed(query(name)) * 500)
+        except OSError:
+            pass
+        held.append(connection)
+    print("held", flush=True)
+    sys.stdin.read()
+
+
+def enter(pod):
+    with open("/run/netns/" + pod, "rb") as netns:
+        if ctypes.CDLL(None, use_errno=True).setns(netns.fileno(), 0) != 0:
+            raise OSError(ctypes.get_errno(), "setns " + pod)
+
+
+def hold(*pods):
+    """As many connections of each pod as there may be, with half a length on each, until the end of the input."""
+    resource.setrlimit(resource.RLIMIT_NOFILE, (4096, 4096))
+    held = []
+    for pod in pods:
+        enter(pod)
+        for _ in range(32):
+            held.append(connect())
+            held[-1].sendall(b"\0")
+    print("held", flush=True)
+    sys.stdin.read()
+
+
+def ask(name, seconds, *pods):
+    """From each pod, always as many queries for names that are elsewhere as it may have on their way."""
+    end = time.monotonic() + float(seconds)
+    sockets = []
+    for pod in pods:
+        enter(pod)
+        sockets.append(socket.socket(socket.AF_INET6, socket.SOCK_DGRAM))
+        sockets[-1].connect(SERVER)
+        sockets[-1].setblocking(False)
+    number = 0
+    while time.monotonic() < end:
+        for each in sockets:
+            for _ in range(64):
+                number += 1
+                try:
+                    each.send(query("q%d.%s" % (number, name), 1))
+                except OSError:
+                    pass
+        if number >= 256 * len(sockets):
+            print("asked", flush=True)
+            time.sleep(0.02)
+
+
+def lock(path):
+    """Holds the lock of a store's writers until the end of its input."""
+    import fcntl
+
+    with open(path, "r+b") as file:
+        whole = struct.pack("hhqqi4x", fcntl.F_WRLCK, os.SEEK_SET, 0, 0, 0)
+        fcntl.fcntl(file, 38, whole)  # F_OFD_SETLKW
+        print("locked", flush=True)
+        sys.stdin.read()
+
+
+globals()[sys.argv[1]](*sys.argv[2:])
