@@ -19,6 +19,7 @@ teardown() {
 		ip netns del "$pod"
 	done
 	pkill -KILL -x wireguard-go || true
+	umount "$(readlink -f /etc/resolv.conf)" 2>/dev/null || true
 	if [ -n "${BATS_ERROR_STATUS:-}" ] && [ -s "$NODE/resolver.log" ]; then
 		sed 's/^/# resolver: /' "$NODE/resolver.log" | tail -20
 	fi

@@ -204,26 +204,39 @@ eventually() { # COMMAND...: until it holds, at most 20 s
 	[ -n "$(query web AAAA web.railway.internal)" ]
 }
 
-@test "everything else is forwarded: runtimeConfig.dns.servers, else upstreams, else the node's" {
-	# Three upstreams in the node's netns, each with an answer of its own.
-	for n in 1 2 3; do
-		python3 "$BATS_TEST_DIRNAME/../lib/fake_dns.py" 127.0.0.$n 5300 192.0.2.$n 3>&- &
-	done
-	for n in 1 2 3; do
-		until dig +time=1 +tries=1 -p 5300 @127.0.0.$n +short A example.com | grep -q 192.0.2.$n; do :; done
-	done
-	node_conflist "$CONFLIST" '' '"upstreams": ["127.0.0.2:5300"]'
+@test "everything else is forwarded: to runtimeConfig.dns.servers, else to upstreams, else to the node's nameservers" {
+	# Each upstream, in the node's netns, has an answer of its own.
+	upstream() { # ADDRESS PORT ANSWER
+		python3 "$BATS_TEST_DIRNAME/../lib/fake_dns.py" "$1" "$2" "$3" 3>&- &
+		until dig +time=1 +tries=1 -p "$2" "@$1" +short A example.com | grep -q "$3"; do :; done
+	}
+	upstream 127.0.0.1 53 192.0.2.1
+	upstream 127.0.0.2 5300 192.0.2.2
+	upstream 127.0.0.3 53 192.0.2.3
+	echo nameserver 127.0.0.1 >"$NODE/resolv.conf"
+	mount --bind "$NODE/resolv.conf" "$(readlink -f /etc/resolv.conf)"
 	resolver_start
-	pod_add one production api
-	[ "$(query one A example.com)" = 192.0.2.2 ]
-	[ "$(query one +tcp A example.com)" = 192.0.2.2 ]
-	[ "$(rcode one A example.com)" = NOERROR ]
-	# What is private is not: the fake upstream would answer anything.
-	[ "$(rcode one A nosuch.railway.internal)" = NXDOMAIN ]
-	[ "$(rcode one A RAILWAY.INTERNAL)" = NOERROR ]
-	[ -z "$(query one A RAILWAY.INTERNAL)" ]
-	[ "$(rcode one -x fd00::1)" = NXDOMAIN ]
-	[ "$(rcode one -x 10.0.0.1)" = NXDOMAIN ]
+	pod_add node production api
+	node_conflist "$CONFLIST" '' '"upstreams": ["127.0.0.2:5300"]'
+	pod_add configured production api
+	# As containerd writes it.
+	CAP_ARGS='{"dns":{"Servers":["127.0.0.3"],"Searches":["shop.svc"]}}' pod_add runtime production api
+	for transport in +notcp +tcp; do
+		[ "$(query node $transport A example.com)" = 192.0.2.1 ]
+		[ "$(query configured $transport A example.com)" = 192.0.2.2 ]
+		[ "$(query runtime $transport A example.com)" = 192.0.2.3 ]
+	done
+	# What is private is not: the upstreams would answer anything.
+	[ "$(rcode configured A nosuch.railway.internal)" = NXDOMAIN ]
+	[ "$(rcode configured A RAILWAY.INTERNAL)" = NOERROR ]
+	[ -z "$(query configured A RAILWAY.INTERNAL)" ]
+	[ "$(rcode configured -x fd00::1)" = NXDOMAIN ]
+	[ "$(rcode configured -x 10.0.0.1)" = NXDOMAIN ]
+	# The node's nameservers change: the resolver is told, and asks the new one.
+	upstream 127.0.0.4 53 192.0.2.4
+	echo nameserver 127.0.0.4 >"$NODE/resolv.conf"
+	kill -HUP "$RESOLVER"
+	eventually bash -c "[ \"\$(ip netns exec node $DIG +short A example.com)\" = 192.0.2.4 ]"
 }
 
 @test "an upstream that is dead: SERVFAIL before the client gives up" {

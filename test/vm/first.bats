@@ -1,0 +1,144 @@
+#!/usr/bin/env bats
+# The chain on the kernel's own WireGuard: what only that can show.
+bats_require_minimum_version 1.5.0
+. "$BATS_TEST_DIRNAME/../netns/common.bash"
+
+serve() { # POD PORT: a TCP server that says the pod's name to whoever connects
+	in_pod "$1" socat "TCP6-LISTEN:$2,fork,reuseaddr" "SYSTEM:echo $1" 3>&- &
+	until in_pod "$1" ss -Hltn "sport = :$2" | grep -q .; do :; done
+}
+
+ask() { # POD NAME PORT
+	in_pod "$1" socat -T5 - "TCP6:$2:$3,connect-timeout=5" </dev/null
+}
+
+kind() { # POD INTERFACE
+	ip -n "$1" -d -j link show dev "$2" | jq -r '.[0].linkinfo.info_kind'
+}
+
+listen_port() { # POD INTERFACE
+	ip netns exec "$1" wg show "$2" listen-port
+}
+
+@test "the kernel's WireGuard is taken; pods talk by name from the first packet" {
+	resolver_start
+	pod_add web production web
+	pod_add api production api
+	[ "$(kind web eth0)" = wireguard ]
+	[ "$(kind api eth0)" = wireguard ]
+	refute pgrep -x wireguard-go
+	serve api 80
+	[ "$(ask web api.railway.internal 80)" = api ]
+	ip netns exec web wg show eth0 latest-handshakes | grep -qE '[1-9][0-9]+$'
+	pod_check web
+	pod_check api
+}
+
+@test "pods of two environments have no peers of each other" {
+	resolver_start
+	pod_add web production web
+	pod_add other staging api
+	[ -z "$(ip netns exec web wg show eth0 peers)" ]
+	[ -z "$(ip netns exec other wg show eth0 peers)" ]
+	run ask web "$(pod_address other)" 80
+	[ "$status" -ne 0 ]
+}
+
+@test "the UDP sockets are in the host's netns and none is in the pods'" {
+	resolver_start
+	pod_add web production web
+	pod_add api production api
+	for pod in web api; do
+		port=$(listen_port "$pod" eth0)
+		[ "$port" != 0 ]
+		grep -qi "$(printf ':%04X 0' "$port")" /proc/net/udp
+		grep -qi "$(printf ':%04X 0' "$port")" /proc/net/udp6
+		refute ip netns exec "$pod" grep -qi "$(printf ':%04X 0' "$port")" /proc/net/udp /proc/net/udp6
+	done
+}
+
+@test "AllowedIPs are exactly the other pod's /128" {
+	resolver_start
+	pod_add one production web
+	pod_add two production web
+	pod_add three production api
+	for pod in one two three; do
+		expected=$(for other in one two three; do
+			[ "$other" = "$pod" ] || echo "$(pod_address "$other")/128"
+		done | sort)
+		[ "$(ip netns exec "$pod" wg show eth0 allowed-ips | cut -f 2- | sort)" = "$expected" ]
+	done
+	pod_del two
+	[ "$(ip netns exec one wg show eth0 allowed-ips | cut -f 2-)" = "$(pod_address three)/128" ]
+}
+
+@test "with the interface down the private network is refused at once, though eth0 has a default route" {
+	CNI_PATH=$BIN:/usr/lib/cni
+	cat >"$CONFLIST" <<-EOF
+		{ "cniVersion": "1.0.0", "name": "railway", "plugins": [
+		  { "type": "bridge", "bridge": "br-public", "isGateway": true,
+		    "ipam": { "type": "host-local", "dataDir": "$NODE/host-local",
+		              "ranges": [[{ "subnet": "10.88.0.0/24" }], [{ "subnet": "2001:db8::/64" }]],
+		              "routes": [{ "dst": "0.0.0.0/0" }, { "dst": "::/0" }] } },
+		  { "type": "railway-mesh", "ipam": { "type": "railway-ipam" }, "trustArgs": true },
+		  { "type": "railway-dns" } ] }
+	EOF
+	resolver_start
+	pod_add web production web
+	pod_add api production api
+	serve api 80
+	[ "$(ask web api.railway.internal 80)" = api ]
+	address=$(pod_address api railway0)
+	ip -n web -6 route show default | grep -q eth0
+	ip -n web link set railway0 down
+	# EACCES of the prohibit rule, not a time-out.
+	run in_pod web timeout 20 socat - "TCP6:[$address]:80,connect-timeout=15" </dev/null
+	[ "$status" -ne 0 ]
+	grep -q "Permission denied" <<<"$output"
+	run pod_check web
+	[ "$status" -ne 0 ]
+}
+
+@test "one of listenPorts is taken, and the next where it is in use" {
+	node_conflist "$CONFLIST" '"listenPorts": [40001, 40002]'
+	resolver_start
+	pod_add one production web
+	pod_add two production web
+	[ "$( (listen_port one eth0; listen_port two eth0) | sort | xargs)" = "40001 40002" ]
+	run pod_add three production web
+	[ "$status" -ne 0 ]
+	grep -q "listenPorts are taken" <<<"$output"
+	refute ip -n three link show dev eth0
+}
+
+@test "DEL leaves nothing, and a second DEL succeeds" {
+	resolver_start
+	before=$(wc -l </proc/net/udp)
+	pod_add web production web
+	pod_add api production api
+	[ "$(wc -l </proc/net/udp)" -gt "$before" ]
+	for pod in web api web; do
+		pod_del "$pod"
+		refute ip -n "$pod" link show dev eth0
+	done
+	[ -z "$(ip -n web -j link | jq -r '.[].ifname | select(. != "lo")')" ]
+	[ -z "$(leftovers)" ]
+	# A socket's port may stay for one grace period.
+	for _ in $(seq 50); do
+		[ "$(wc -l </proc/net/udp)" != "$before" ] || return 0
+		sleep 0.1
+	done
+	return 1
+}
+
+@test "a creation that died before the alias leaves a link that DEL removes; another's stays" {
+	resolver_start
+	pod_add web production web
+	ip -n web link set eth0 down
+	ip -n web link set dev eth0 alias ""
+	# It has a key: somebody uses it.
+	pod_del web
+	ip -n web link show dev eth0
+	ip -n web link del eth0
+	pod_del web
+}
