@@ -10,8 +10,8 @@ check() {
 		echo "lint: $what: failed" >&2
 	fi
 }
-mapfile -t sources < <(find pkg plugins test cmd -name '*.c' | sort)
-mapfile -t headers < <(find pkg plugins test cmd -name '*.h' | sort)
+mapfile -t sources < <(find pkg plugins test -name '*.c' | sort)
+mapfile -t headers < <(find pkg plugins test -name '*.h' | sort)
 mapfile -t scripts < <(find test .ci -name '*.bash' -o -path './.ci/run' -o -path '.ci/run' | sort)
 
 format() { clang-format --dry-run -Werror "${sources[@]}" "${headers[@]}"; }
@@ -40,7 +40,7 @@ libraries() {
 	while read -r header where; do
 		while read -r file; do
 			[[ $file =~ ^($where)$ ]] || { echo "$file includes $header" && bad=1; }
-		done < <(grep -rlE "^#include <$header" pkg plugins cmd 2>/dev/null)
+		done < <(grep -rlE "^#include <$header" pkg plugins 2>/dev/null)
 	done <<-EOF
 		cjson/ pkg/base/json[a-z_]*\.c
 		lmdb.h pkg/store/.*
