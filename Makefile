@@ -17,6 +17,7 @@ PACKAGES_DEMO := $(PACKAGES_BUILD) wireguard-go wireguard-tools iproute2 jq curl
 	libpython3-stdlib procps util-linux
 PACKAGES_TEST := $(PACKAGES_DEMO) clang clang-tidy clang-format cppcheck libclang-rt-14-dev \
 	libcriterion-dev bats bind9-dnsutils socat strace containernetworking-plugins nftables musl-tools
+PACKAGES_VM := $(PACKAGES_TEST) qemu-system-x86 linux-image-cloud-amd64 cpio kmod
 
 # ---- who builds -----------------------------------------------------------------------------------
 # Under sudo everything is built as the owner of the tree, so that a plain make works afterwards.
@@ -258,6 +259,22 @@ bench: packages-test
 	@BIN='$(CURDIR)/$(BIN)' TOOLS='$(CURDIR)/$(BUILD)/test' bash test/lib/isolate.bash \
 		bash test/bench/chain.bash
 
+# Kernel WireGuard in a virtual machine, emulated: needs neither KVM nor root once the packages are there.
+VM_IMAGE := $(BUILD)/vm/initramfs
+.PHONY: packages-vm vm-image test-vm vm-shell
+packages-vm:
+	$(call install_packages,$(PACKAGES_VM))
+
+vm-image: packages-vm
+	@$(BUILD_MAKE) tools
+	@$(AS_OWNER) bash test/vm/image.bash $(VM_IMAGE)
+
+test-vm: vm-image
+	@$(AS_OWNER) bash test/vm/run.bash $(VM_IMAGE) tests '$(T)'
+
+vm-shell: vm-image
+	@$(AS_OWNER) bash test/vm/run.bash $(VM_IMAGE) shell
+
 .PHONY: help
 help:
 	@echo 'make            builds into build/release (V=1 shows the commands; VARIANT=asan, clang, fuzz)'
@@ -266,5 +283,6 @@ help:
 	@echo 'sudo make test  everything below, with the time of each; T=pattern runs matching tests'
 	@printf '                %s\n' $(TEST_TARGETS)
 	@echo 'sudo make bench ADD and DEL beside bridge + host-local'
+	@echo 'make test-vm    kernel WireGuard in a virtual machine (T=pattern); make vm-shell: a shell in it'
 	@echo 'sudo make test-long  every fuzz target for ten minutes'
 	@echo 'make fuzz-NAME  FUZZ_SECONDS=60; NAME: $(FUZZ_TARGETS)'

@@ -110,6 +110,26 @@ int rail_link_get_index(struct rail_netlink *netlink, int index, struct rail_lin
 	return get_link(netlink, NULL, index, ret_link, error);
 }
 
+int rail_link_create(struct rail_netlink *netlink, const char *name, const char *kind,
+		     unsigned int mtu, int netns_fd, struct rail_error *error)
+{
+	const struct ifinfomsg info = {.ifi_index = 0};
+	struct rail_request request;
+	char what[WHAT_SIZE];
+
+	(void)snprintf(what, sizeof(what), "make %.15s interface %.32s in the pod's netns", kind,
+		       name);
+	rail_request_init(&request, RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL, &info, sizeof(info));
+	rail_request_put_string(&request, IFLA_IFNAME, name);
+	rail_request_put_u32(&request, IFLA_MTU, mtu);
+	rail_request_put_u32(&request, IFLA_NET_NS_FD, (uint32_t)netns_fd);
+
+	struct nlattr *link_info = rail_request_nest(&request, IFLA_LINKINFO);
+	rail_request_put_string(&request, IFLA_INFO_KIND, kind);
+	rail_request_nest_end(&request, link_info);
+	return rail_request_send(netlink, &request, what, error);
+}
+
 int rail_link_set_up(struct rail_netlink *netlink, int index, bool up, struct rail_error *error)
 {
 	const struct ifinfomsg info = {

@@ -93,6 +93,8 @@ void rail_netlink_close(struct rail_netlink *netlink)
 	if (netlink == NULL)
 		return;
 	rail_cleanup_close(&netlink->fd);
+	/* The kernel tells a WireGuard device's private key to whoever reads the device. */
+	explicit_bzero(netlink, sizeof(*netlink));
 	free(netlink);
 }
 
@@ -245,6 +247,10 @@ static int handle(struct collector *collector, const struct nlmsghdr *message,
 	if (collector->each != NULL && collector->failed == 0) {
 		int result = collector->each(collector->context, message, error);
 
+		if (result > 0) {
+			collector->interrupted = false;
+			return 1;
+		}
 		if (result < 0)
 			collector->failed = result;
 	}

@@ -37,7 +37,8 @@ int rail_netlink_request(struct rail_netlink *netlink, struct nlmsghdr *message,
 /*
  * Sends a request and hands every message of the reply to each(), for dumps (NLM_F_DUMP set by the
  * caller) as for single replies. Where a dump is repeated, restart() is called first so that the
- * collector can begin anew.
+ * collector can begin anew. each() may return 1 for "enough": the rest is not read, and the socket
+ * is good for nothing more but being closed.
  */
 int rail_netlink_query(struct rail_netlink *netlink, struct nlmsghdr *message,
 		       int (*each)(void *context, const struct nlmsghdr *reply,

@@ -28,6 +28,11 @@ void rail_request_put_u8(struct rail_request *request, uint16_t type, uint8_t va
 	rail_request_put(request, type, &value, sizeof(value));
 }
 
+void rail_request_put_u16(struct rail_request *request, uint16_t type, uint16_t value)
+{
+	rail_request_put(request, type, &value, sizeof(value));
+}
+
 void rail_request_put_u32(struct rail_request *request, uint16_t type, uint32_t value)
 {
 	rail_request_put(request, type, &value, sizeof(value));
@@ -52,6 +57,20 @@ void rail_request_nest_end(struct rail_request *request, struct nlattr *nest)
 {
 	if (nest != NULL)
 		mnl_attr_nest_end(&request->message.header, nest);
+}
+
+size_t rail_request_mark(const struct rail_request *request)
+{
+	return request->message.header.nlmsg_len;
+}
+
+bool rail_request_keep(struct rail_request *request, size_t mark)
+{
+	if (!request->failed)
+		return true;
+	request->failed = false;
+	request->message.header.nlmsg_len = (uint32_t)mark;
+	return false;
 }
 
 int rail_request_send(struct rail_netlink *netlink, struct rail_request *request, const char *what,

@@ -9,8 +9,9 @@
 #include "pkg/net/netlink.h"
 
 /*
- * Building netlink requests, for the modules of this directory. The error is sticky: an attribute
- * that does not fit is left out, and sending then fails with EMSGSIZE.
+ * Building netlink requests, for the modules of this directory and the kernel's WireGuard. The
+ * error is sticky: an attribute that does not fit is left out, and sending then fails with
+ * EMSGSIZE.
  */
 struct rail_request {
 	bool failed;
@@ -26,11 +27,20 @@ void rail_request_init(struct rail_request *request, uint16_t type, uint16_t fla
 		       const void *family_header, size_t family_header_size);
 void rail_request_put(struct rail_request *request, uint16_t type, const void *value, size_t size);
 void rail_request_put_u8(struct rail_request *request, uint16_t type, uint8_t value);
+void rail_request_put_u16(struct rail_request *request, uint16_t type, uint16_t value);
 void rail_request_put_u32(struct rail_request *request, uint16_t type, uint32_t value);
 void rail_request_put_string(struct rail_request *request, uint16_t type, const char *text);
 /* NULL where it does not fit; the matching end takes that. */
 struct nlattr *rail_request_nest(struct rail_request *request, uint16_t type);
 void rail_request_nest_end(struct rail_request *request, struct nlattr *nest);
+
+/*
+ * For lists that go on in another request: where something did not fit, takes back what was put
+ * since the mark and clears the error. true where all had fitted. Nests begun before the mark stay
+ * to be ended.
+ */
+size_t rail_request_mark(const struct rail_request *request);
+bool rail_request_keep(struct rail_request *request, size_t mark);
 
 /* rail_netlink_request and rail_netlink_query for what was built. */
 int rail_request_send(struct rail_netlink *netlink, struct rail_request *request, const char *what,
@@ -46,11 +56,12 @@ int rail_request_query(struct rail_netlink *netlink, struct rail_request *reques
 		       struct rail_error *error);
 
 /* The attributes behind a message's family header, and those inside a nest, as libmnl's own macros
- * walk them (which do not pass -Wconversion). */
+ * walk them (which do not pass -Wconversion, and reach up to three bytes beyond a message whose
+ * length is no multiple of four). */
+#define RAIL_MESSAGE_END(message) ((const char *)(message) + (message)->nlmsg_len)
 #define RAIL_FOR_EACH_ATTRIBUTE(attribute, message, offset)                                        \
-	for ((attribute) = mnl_nlmsg_get_payload_offset((message), (offset));                      \
-	     mnl_attr_ok((attribute), (int)((const char *)mnl_nlmsg_get_payload_tail(message) -    \
-					    (const char *)(attribute)));                           \
+	for ((attribute) = mnl_nlmsg_get_payload_offset((message), (offset)); mnl_attr_ok(         \
+		     (attribute), (int)(RAIL_MESSAGE_END(message) - (const char *)(attribute)));   \
 	     (attribute) = mnl_attr_next(attribute))
 #define RAIL_FOR_EACH_NESTED(attribute, nest)                                                      \
 	for ((attribute) = mnl_attr_get_payload(nest);                                             \

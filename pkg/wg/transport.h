@@ -81,7 +81,12 @@ struct rail_transport {
 		       struct rail_error *error);
 };
 
+extern const struct rail_transport rail_transport_kernel;
 extern const struct rail_transport rail_transport_userspace;
+
+/* Whether create can begin with it: a netns, lengths, an MTU that IPv6 allows. */
+int rail_transport_check_request(const struct rail_interface_request *request,
+				 struct rail_error *error);
 
 /*
  * name: "auto", "kernel" or "userspace" (configuration key transport); auto takes the kernel's

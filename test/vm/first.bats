@@ -131,14 +131,56 @@ listen_port() { # POD INTERFACE
 	return 1
 }
 
-@test "a creation that died before the alias leaves a link that DEL removes; another's stays" {
+@test "DEL removes a link whose creation died before it was told apart, and leaves another's" {
 	resolver_start
 	pod_add web production web
-	ip -n web link set eth0 down
-	ip -n web link set dev eth0 alias ""
-	# It has a key: somebody uses it.
-	pod_del web
-	ip -n web link show dev eth0
+	pod_add api production api
+	# What is there between the message that makes the link and the one that gives it its alias.
 	ip -n web link del eth0
+	ip -n web link add eth0 type wireguard
 	pod_del web
+	refute ip -n web link show dev eth0
+	# A key and no alias: somebody else's.
+	ip -n api link set eth0 down
+	ip -n api link set dev eth0 alias ""
+	pod_del api
+	ip -n api link show dev eth0
+	ip -n api link del eth0
+}
+
+@test "a pod's own link under the interface's name makes ADD fail and stays" {
+	resolver_start
+	ip netns add web
+	ip -n web link add eth0 type wireguard
+	run pod_add web production web
+	[ "$status" -ne 0 ]
+	ip -n web link show dev eth0
+}
+
+@test "a key that is changed behind our back fails CHECK, and the sibling counts as gone" {
+	resolver_start
+	pod_add web production web
+	pod_add api production api
+	ip netns exec web wg set eth0 private-key <(wg genkey)
+	run pod_check web
+	[ "$status" -ne 0 ]
+	# The next operation of the environment meets it.
+	pod_add next production next
+	[ "$(ip netns exec next wg show eth0 peers | wc -l)" = 1 ]
+	[ "$(ip netns exec api wg show eth0 peers | wc -l)" = 1 ]
+}
+
+@test "three hundred peers are given in several messages and read back whole" {
+	resolver_start
+	pod_add web production web
+	mkdir -p "$NODE/keys"
+	for i in $(seq 300); do
+		printf '[Peer]\nPublicKey = %s\nAllowedIPs = fd00:1::%x/128, fd00:2::%x/128\n' \
+			"$(head -c 32 /dev/urandom | base64)" "$i" "$i"
+	done >"$NODE/keys/peers"
+	ip netns exec web wg addconf eth0 "$NODE/keys/peers"
+	# They are no members: the next that reconciles reads all of them and removes them.
+	run pod_check web
+	[ "$status" -ne 0 ]
+	grep -q "300 differences" <<<"$output"
 }

@@ -4,30 +4,27 @@
 set -euo pipefail
 image=$1
 variant=${VARIANT:-release}
-PATH=$PATH:/usr/sbin:/sbin
+# Debian's own programs, and not what a person has put before them.
+PATH=/usr/sbin:/usr/bin:/sbin:/bin
 here=$(dirname "${BASH_SOURCE[0]}")
 # shellcheck source=test/vm/kernel.bash
 . "$here/kernel.bash"
 
+# Whole packages of small programs, and single ones.
+PACKAGES=(coreutils procps grep sed findutils diffutils hostname)
 COMMANDS=(
-	bash sh dash env cat chmod chown cp cut date dirname basename echo expr false head id install kill ln ls mkdir mkfifo mknod
-	mktemp mv nproc od paste printf pwd readlink realpath rm rmdir seq shuf sleep sort stat stty tail tee test timeout touch tr true
-	truncate tty uname uniq wc yes base64 comm md5sum sha256sum tac
-	awk mawk grep sed find xargs diff cmp hostname less
-	ps pgrep pkill sysctl free top
-	mount umount unshare nsenter setpriv setsid flock dmesg prlimit taskset ionice chrt lsns mountpoint findmnt
-	ip ss tc bridge nft wg jq socat dig getent ping python3 strace curl
-	modprobe insmod lsmod kmod
-	bats wireguard-go
+	bash sh awk mawk mount umount unshare nsenter setpriv setsid flock dmesg prlimit taskset chrt lsns mountpoint findmnt less
+	ip ss tc bridge nft wg jq socat dig getent python3 strace curl modprobe insmod lsmod kmod bats wireguard-go
 )
-MODULES=(wireguard veth tun bridge dummy nf_tables nft_chain_nat nft_redir nft_nat nft_ct nft_reject nft_reject_inet nft_compat
-	nf_nat nf_conntrack nft_masq nft_fib_inet xt_MASQUERADE xt_comment xt_addrtype xt_conntrack ip6_tables ip_tables br_netfilter
-	netlink_diag inet_diag tcp_diag udp_diag unix_diag af_packet_diag sch_netem qemu_fw_cfg)
-DIRECTORIES=(/usr/lib/bats-core /usr/libexec/bats-core)
+MODULES=(wireguard veth tun bridge dummy nf_tables nf_nat nf_conntrack ip6_tables ip_tables br_netfilter sch_netem)
+# Whatever a rule of nft or of iptables may ask for, and what ss asks.
+MODULE_PATTERNS=('nft_*.ko' 'xt_*.ko' 'nf_reject_*.ko' 'ip6t_*.ko' 'ipt_*.ko' '*_diag.ko')
+DIRECTORIES=(/usr/lib/locale/C.utf8 /usr/lib/bats-core /usr/libexec/bats-core)
 CNI_PLUGINS=(bridge host-local portmap loopback)
 
 root=$(mktemp -d)
 trap 'rm -rf "$root"' EXIT
+chmod 0755 "$root"
 mkdir -p "$root"/{usr/{bin,sbin,lib/x86_64-linux-gnu,lib64,lib/cni},etc,proc,sys,dev,run,tmp,root,var/{lib,tmp},railway/build}
 for link in bin sbin lib lib64; do ln -s "usr/$link" "$root/$link"; done
 ln -s ../run "$root/var/run"
@@ -49,12 +46,10 @@ put() { # FILE...
 	done
 }
 libraries_of() { # FILE...
-	ldd "$@" 2>/dev/null | grep -oE '/[^ :()]+' | sort -u | while read -r file; do
-		[ -f "$file" ] && echo "$file"
-	done
+	ldd "$@" 2>/dev/null | grep -oP '^\t(.* => )?\K/\S+' | sort -u
 }
 
-paths=()
+mapfile -t paths < <(dpkg -L "${PACKAGES[@]}" | grep -E '^(/usr)?/s?bin/')
 for command in "${COMMANDS[@]}"; do
 	path=$(type -P "$command") || { echo "vm: this machine has no $command; tests that use it will fail" >&2; continue; }
 	paths+=("$path")
@@ -86,6 +81,11 @@ mapfile -t libraries < <(libraries_of "${programs[@]}")
 put "${libraries[@]}" /lib/x86_64-linux-gnu/libnss_{files,dns}.so.2
 rm -f "$root/etc/ld.so.cache"
 
+for pattern in "${MODULE_PATTERNS[@]}"; do
+	while read -r module; do
+		MODULES+=("$(basename "$module" .ko)")
+	done < <(find "/lib/modules/$KERNEL_VERSION/kernel/net" -name "$pattern")
+done
 for module in "${MODULES[@]}"; do
 	modprobe -S "$KERNEL_VERSION" --show-depends "$module" 2>/dev/null | awk '$1 == "insmod" {print $2}'
 done | sort -u | while read -r module; do

@@ -21,7 +21,7 @@ machine() {
 
 # Shows the console and remembers it.
 recorded() {
-	machine </dev/null | tr -d '\r' | tee "$work/console"
+	machine </dev/null | sed --unbuffered 's/\r$//' | tee "$work/console"
 	local status
 	status=$(grep -oP '^vm: exit status \K\d+$' "$work/console" | tail -1)
 	if [ -z "$status" ]; then
