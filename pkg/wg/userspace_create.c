@@ -20,7 +20,6 @@
 #include "pkg/wg/wireguard_go.h"
 
 enum {
-	MTU_MINIMUM = 1280, /* RFC 8200, 5 */
 	/* wireguard-go looks once in that time whether its device is up. */
 	PROBE_PERIOD_MS = 1000,
 	PROBE_SAFE_MS = 800,
@@ -51,26 +50,6 @@ static void creation_done(struct creation *creation)
 	rail_cleanup_close(&creation->uapi_fd);
 	rail_cleanup_close(&creation->tun_fd);
 	rail_cleanup_close(&creation->stand_in_fd);
-}
-
-static int check_request(const struct rail_interface_request *request, struct rail_error *error)
-{
-	size_t name_length = strlen(request->name);
-	size_t alias_length = strlen(request->alias);
-
-	if (request->netns_fd < 0)
-		return rail_fail_errno(error, EBADF, "the pod's netns");
-	if (name_length == 0 || name_length >= IFNAMSIZ)
-		return rail_fail(error, EINVAL, "interface name '%.32s': 1 to %d characters",
-				 request->name, IFNAMSIZ - 1);
-	if (alias_length == 0 || alias_length >= sizeof(((struct rail_interface *)NULL)->alias))
-		return rail_fail(error, EINVAL, "interface alias '%.100s': 1 to %zu characters",
-				 request->alias,
-				 sizeof(((struct rail_interface *)NULL)->alias) - 1);
-	if (request->mtu < MTU_MINIMUM || request->mtu > UINT16_MAX)
-		return rail_fail(error, EINVAL, "MTU %u of interface %s: %d to %d bytes",
-				 request->mtu, request->name, MTU_MINIMUM, UINT16_MAX);
-	return 0;
 }
 
 /* "rwg" and 11 hexadecimal digits: never another's, and free in every netns. */
@@ -389,7 +368,7 @@ int rail_userspace_create(const struct rail_interface_request *request,
 
 	*ret_interface = (struct rail_interface){.transport = "userspace"};
 
-	int result = check_request(request, error);
+	int result = rail_transport_check_request(request, error);
 	if (result < 0)
 		return result;
 	(void)snprintf(ret_interface->name, sizeof(ret_interface->name), "%s", request->name);

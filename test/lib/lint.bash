@@ -44,7 +44,7 @@ libraries() {
 	done <<-EOF
 		cjson/ pkg/base/json[a-z_]*\.c
 		lmdb.h pkg/store/.*
-		libmnl/ pkg/net/.*|pkg/wg/kernel[a-z_]*\.[ch]
+		libmnl/ pkg/net/.*
 		sodium pkg/wg/key\.c|pkg/dns/zone\.c
 		ares.h pkg/dns/ares\.[ch]
 		seccomp.h plugins/railway-dns/resolverd/filter\.c
