@@ -1,5 +1,4 @@
 #include <errno.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "pkg/attachment/undo.h"
@@ -9,7 +8,7 @@
 struct stale_list {
 	const struct rail_cni_call *call;
 	struct rail_gone keys;
-	bool failed;
+	struct rail_error *error;
 };
 
 static bool is_valid(const struct rail_cni_call *call, const struct rail_attachment_key *key)
@@ -27,19 +26,13 @@ static int list_stale(void *context, const struct rail_attachment *attachment)
 
 	if (is_valid(list->call, &attachment->key))
 		return 0;
-	struct rail_attachment_key *grown =
-		reallocarray(list->keys.keys, list->keys.count + 1, sizeof(*grown));
-	if (grown == NULL)
-		return -ENOMEM;
-	list->keys.keys = grown;
-	grown[list->keys.count++] = attachment->key;
-	return 0;
+	return rail_gone_add(&list->keys, &attachment->key, list->error);
 }
 
 int rail_attachment_collect_garbage(struct rail_operation *operation, struct rail_error *error)
 {
 	RAIL_CLEANUP(rail_transaction_abort) struct rail_transaction *live = NULL;
-	struct stale_list list = {.call = operation->call};
+	struct stale_list list = {.call = operation->call, .error = error};
 	struct rail_error all = RAIL_ERROR_NONE;
 
 	/* No list is not an empty list: nothing is known to be stale. */
@@ -62,7 +55,5 @@ int rail_attachment_collect_garbage(struct rail_operation *operation, struct rai
 			rail_error_collect(&all, &one);
 	}
 	rail_gone_done(&list.keys);
-	if (all.errnum != 0)
-		*error = all;
-	return -all.errnum;
+	return rail_error_outcome(&all, error);
 }

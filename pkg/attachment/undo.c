@@ -148,9 +148,7 @@ static int undo_name(struct rail_operation *operation, const struct rail_attachm
 	if (remove_resolver_address(attachment, &one) < 0)
 		rail_error_collect(&all, &one);
 
-	if (all.errnum != 0)
-		*error = all;
-	return -all.errnum;
+	return rail_error_outcome(&all, error);
 }
 
 static int remove_member(struct rail_operation *operation, const struct rail_attachment *attachment,
@@ -249,9 +247,7 @@ static int undo_mesh(struct rail_operation *operation, struct rail_attachment *a
 		}
 	}
 
-	if (all.errnum != 0)
-		*error = all;
-	return -all.errnum;
+	return rail_error_outcome(&all, error);
 }
 
 static int store_outcome(struct rail_operation *operation, struct rail_attachment *attachment,
@@ -318,9 +314,7 @@ static int undo(struct rail_operation *operation, const struct rail_attachment_k
 	if (store_outcome(operation, &attachment, release, &one) < 0)
 		rail_error_collect(&all, &one);
 
-	if (all.errnum != 0)
-		*error = all;
-	return -all.errnum;
+	return rail_error_outcome(&all, error);
 }
 
 static int undo_and_bury(struct rail_operation *operation, const struct rail_attachment_key *key,

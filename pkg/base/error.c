@@ -86,3 +86,12 @@ void rail_error_collect(struct rail_error *all, const struct rail_error *one)
 	size_t length = strlen(all->message);
 	(void)snprintf(all->message + length, sizeof(all->message) - length, "; %s", one->message);
 }
+
+int rail_error_outcome(const struct rail_error *all, struct rail_error *error)
+{
+	if (all->errnum == 0)
+		return 0;
+	if (error != NULL)
+		*error = *all;
+	return -all->errnum;
+}

@@ -72,6 +72,10 @@ int rail_wrap(struct rail_error *error, int result, const char *format, ...)
  */
 void rail_error_collect(struct rail_error *all, const struct rail_error *one);
 
+/* What such work comes to: 0 where nothing was collected, else its negative errno value, with error
+ * (may be NULL) set. */
+int rail_error_outcome(const struct rail_error *all, struct rail_error *error);
+
 /*
  * What these give back is known where they are called, for compilers and static analysis, which see
  * one file at a time: a failure is negative, so what a failing function has not written is not

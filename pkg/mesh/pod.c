@@ -138,11 +138,7 @@ int rail_pod_destroy(int netns_fd, const struct rail_prefix *prefix, const struc
 			rail_error_collect(&all, &one);
 	}
 
-	if (all.errnum == 0)
-		return 0;
-	if (error != NULL)
-		*error = all;
-	return -all.errnum;
+	return rail_error_outcome(&all, error);
 }
 
 int rail_pod_check(int netns_fd, const struct rail_prefix *prefix, const struct in6_addr *address,

@@ -16,8 +16,8 @@ void rail_gone_done(struct rail_gone *gone)
 	*gone = (struct rail_gone){0};
 }
 
-static int note_gone(struct rail_gone *gone, const struct rail_attachment_key *key,
-		     struct rail_error *error)
+int rail_gone_add(struct rail_gone *gone, const struct rail_attachment_key *key,
+		  struct rail_error *error)
 {
 	struct rail_attachment_key *grown =
 		reallocarray(gone->keys, gone->count + 1, sizeof(*gone->keys));
@@ -171,16 +171,12 @@ static int each_pod(struct rail_store *store, const struct rail_prefix *prefix,
 			result = function(&pod, netns_fd, members, count, context, &one);
 		/* A pod that went while we spoke to it must not fail the operation. */
 		if (result == -ENODEV || result == -ESRCH)
-			result = note_gone(gone, &members[i].key, &one);
+			result = rail_gone_add(gone, &members[i].key, &one);
 		if (result < 0)
 			rail_error_collect(&all, &one);
 	}
 
-	if (all.errnum == 0)
-		return 0;
-	if (error != NULL)
-		*error = all;
-	return -all.errnum;
+	return rail_error_outcome(&all, error);
 }
 
 static int apply_changes(const struct rail_attachment *pod, int netns_fd,

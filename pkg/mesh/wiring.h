@@ -14,6 +14,8 @@ struct rail_gone {
 	size_t count;
 };
 
+int rail_gone_add(struct rail_gone *gone, const struct rail_attachment_key *key,
+		  struct rail_error *error);
 void rail_gone_done(struct rail_gone *gone); /* for RAIL_CLEANUP */
 
 /* Gives a new pod its peers: all members but itself. */

@@ -334,11 +334,7 @@ int rail_isolation_remove(struct rail_netlink *netlink, const struct rail_isolat
 	if (result < 0)
 		rail_error_collect(&all, &one);
 
-	if (all.errnum == 0)
-		return 0;
-	if (error != NULL)
-		*error = all;
-	return -all.errnum;
+	return rail_error_outcome(&all, error);
 }
 
 struct route_search {

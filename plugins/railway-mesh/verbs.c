@@ -115,9 +115,7 @@ int mesh_del(const struct rail_cni_call *call, struct rail_error *error)
 	if (mesh_delegate(call, RAIL_CNI_DEL, &one) < 0)
 		rail_error_collect(&all, &one);
 
-	if (all.errnum != 0)
-		*error = all;
-	return -all.errnum;
+	return rail_error_outcome(&all, error);
 }
 
 /* Under the environment's lock: between a member's record and its peers CHECK would find what is
@@ -193,9 +191,7 @@ int mesh_gc(const struct rail_cni_call *call, struct rail_error *error)
 	if (mesh_delegate(call, RAIL_CNI_GC, &one) < 0)
 		rail_error_collect(&all, &one);
 
-	if (all.errnum != 0)
-		*error = all;
-	return -all.errnum;
+	return rail_error_outcome(&all, error);
 }
 
 int mesh_status(const struct rail_cni_call *call, struct rail_error *error)

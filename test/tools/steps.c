@@ -40,11 +40,11 @@ static const char *const step_names[STEP_COUNT] = {
 	[STEP_PROCESS] = "start and end of a plugin's process (three an ADD, one more for IPAM)",
 	[STEP_STORES] = "open both stores, and close them (once a process)",
 	[STEP_LEASE] = "lease and record in one transaction",
-	[STEP_INTERFACE] = "ADD: wireguard-go and its interface in the pod's netns",
+	[STEP_INTERFACE] = "ADD: the WireGuard interface in the pod's netns",
 	[STEP_RULES] = "ADD: address, route, routing rules",
 	[STEP_PEER] = "ADD and DEL: one peer on one sibling",
 	[STEP_RULES_AWAY] = "DEL: routing rules",
-	[STEP_INTERFACE_AWAY] = "DEL: the interface and its process",
+	[STEP_INTERFACE_AWAY] = "DEL: the interface, and its process if it has one",
 };
 
 enum { ROUNDS_MAXIMUM = 1000 };
