@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# netns.bash VARIANT [PATTERN]: the network tests on the binaries of a variant, each file on a node of its own.
+# netns.bash VARIANT [PATTERN]: the network tests on the binaries of a variant, each file on a node of its own, with wireguard-go and,
+# where this machine's kernel has it, with the kernel's WireGuard.
 set -uo pipefail
 variant=$1 pattern=${2:-}
 root=$PWD
@@ -12,8 +13,11 @@ trap 'rm -rf "$output" "$reports"' EXIT
 chmod 0777 "$reports"
 export ASAN_OPTIONS=log_path=$reports/report:detect_leaks=1
 export UBSAN_OPTIONS=log_path=$reports/report:print_stacktrace=1
-for file in test/netns/*.bats; do
-	printf '%s (%s)\n' "$file" "$variant"
+transports=(userspace)
+if unshare --net ip link add type wireguard 2>/dev/null; then transports+=(kernel); fi
+for file in test/netns/*.bats; do for TRANSPORT in "${transports[@]}"; do
+	export TRANSPORT
+	printf '%s (%s, %s)\n' "$file" "$variant" "$TRANSPORT"
 	start=$(date +%s)
 	timeout --foreground 900 bash test/lib/isolate.bash bats --tap ${pattern:+--filter "$pattern"} \
 		"$file" 2>&1 | tee "$output" | sed 's/^/    /'
@@ -22,7 +26,7 @@ for file in test/netns/*.bats; do
 	passed=$((passed + $(grep '^ok ' "$output" | grep -vc '# skip')))
 	failed=$((failed + $(grep -c '^not ok ' "$output")))
 	printf '    %d s\n' "$(($(date +%s) - start))"
-done
+done; done
 if compgen -G "$reports/report*" >/dev/null; then
 	echo "sanitizers reported:" >&2
 	cat "$reports"/report* >&2

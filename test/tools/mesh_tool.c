@@ -20,6 +20,8 @@
  *                                                           environment's pods
  *     mesh_tool forget STATE RUN ENVIRONMENT FIRST COUNT    takes them away again
  *     mesh_tool list STATE RUN ENVIRONMENT                  "<key> <address>/128" of every member
+ *     mesh_tool interface STATE RUN NETWORK CONTAINER INTERFACE
+ *                                                "<transport> <name> <device or -> <process or 0>"
  *     mesh_tool leases STATE RUN ENVIRONMENT SERVICE COUNT  live attachments with leases
  */
 
@@ -193,6 +195,28 @@ static int leases(struct rail_store *store, char **argv, struct rail_error *erro
 	return result;
 }
 
+static int show_interface(struct rail_store *store, char **argv, struct rail_error *error)
+{
+	RAIL_CLEANUP(rail_transaction_abort) struct rail_transaction *live = NULL;
+	struct rail_attachment_key key = {.network = ""};
+	struct rail_attachment attachment;
+
+	(void)snprintf(key.network, sizeof(key.network), "%s", argv[2]);
+	(void)snprintf(key.container_id, sizeof(key.container_id), "%s", argv[3]);
+	(void)snprintf(key.interface, sizeof(key.interface), "%s", argv[4]);
+	int result = rail_transaction_begin(store, RAIL_LIVE, RAIL_READ, &live, error);
+	if (result == 0)
+		result = rail_attachment_get(live, &key, &attachment, error);
+	if (result < 0)
+		return result;
+
+	const struct rail_interface *interface = &attachment.interface;
+	(void)printf("%s %s %s %d\n", interface->transport, interface->name,
+		     interface->device_name[0] != '\0' ? interface->device_name : "-",
+		     interface->process.pid);
+	return 0;
+}
+
 int main(int argc, char **argv)
 {
 	RAIL_CLEANUP(rail_store_closep) struct rail_store *store = NULL;
@@ -213,6 +237,8 @@ int main(int argc, char **argv)
 		result = change_members(store, argv + 2, false, &error);
 	else if (strcmp(command, "list") == 0)
 		result = list(store, argv + 2, &error);
+	else if (strcmp(command, "interface") == 0 && arguments == 5)
+		result = show_interface(store, argv + 2, &error);
 	else if (strcmp(command, "leases") == 0 && arguments == 5)
 		result = leases(store, argv + 2, &error);
 	else
