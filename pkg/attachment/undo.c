@@ -7,6 +7,7 @@
 
 #include "pkg/attachment/attachment.h"
 #include "pkg/base/cleanup.h"
+#include "pkg/base/pause.h"
 #include "pkg/dns/registration.h"
 #include "pkg/mesh/lock.h"
 #include "pkg/mesh/pod.h"
@@ -237,6 +238,7 @@ static int undo_mesh(struct rail_operation *operation, struct rail_attachment *a
 		locked = remove_member(operation, attachment, &member, &was_there, &one);
 	if (locked < 0)
 		rail_error_collect(&all, &one);
+	rail_pause("member-removed");
 
 	if (remove_interface(operation, attachment, &one) < 0)
 		rail_error_collect(&all, &one);

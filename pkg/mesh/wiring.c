@@ -7,6 +7,7 @@
 #include <time.h>
 
 #include "pkg/base/cleanup.h"
+#include "pkg/base/pause.h"
 #include "pkg/net/netns.h"
 #include "pkg/wg/key.h"
 
@@ -118,6 +119,7 @@ int rail_wiring_give_peers(struct rail_store *store, const struct rail_attachmen
 	int result = list_members(store, &pod->prefix, &members, &count, error);
 	if (result < 0)
 		return result;
+	rail_pause("membership-read");
 	return reconcile(pod, netns_fd, members, count, error);
 }
 

@@ -4,7 +4,7 @@
 set -uo pipefail
 variant=$1 pattern=${2:-}
 root=$PWD
-export BIN=$root/build/$variant/bin TOOLS=$root/build/$variant/test VARIANT=$variant
+export BIN=$root/build/$variant/bin TOOLS=$root/build/$variant/test VARIANT=$variant PAUSES=$root/build/pauses/bin
 passed=0 failed=0 skipped=0 status=0
 output=$(mktemp)
 reports=$(mktemp -d)

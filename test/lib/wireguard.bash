@@ -37,7 +37,7 @@ carrier() { # POD
 	local transport name process _
 	read -r transport name _ process < <(stored_interface "$1")
 	case $transport in
-	kernel) ip -n "$1" -j link show dev "$name" | jq -e '.[0].ifindex' ;;
+	kernel) ip -n "$1" -o link show dev "$name" | grep -o '^[0-9]*' ;;
 	userspace) [ "$process" != 0 ] && kill -0 "$process" 2>/dev/null && echo "$process" ;;
 	*) return 1 ;;
 	esac
