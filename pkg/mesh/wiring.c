@@ -105,8 +105,8 @@ int rail_wiring_verify_pod(const struct rail_attachment *pod)
 
 	if (result < 0)
 		return result;
-	result = rail_transport_by_name(pod->interface.transport)
-			 ->verify(fd, &pod->interface, NULL);
+	result =
+		rail_transport_by_name(pod->interface.transport)->verify(fd, &pod->interface, NULL);
 	return result == -ENODEV || result == -ESRCH ? -ESTALE : result;
 }
 

@@ -44,23 +44,19 @@ static int decode_link(const struct nlmsghdr *reply, struct rail_link *ret_link,
 
 		switch (mnl_attr_get_type(attribute)) {
 		case IFLA_IFNAME:
-			rail_attribute_string(attribute, link.name,
-					      sizeof(link.name));
+			rail_attribute_string(attribute, link.name, sizeof(link.name));
 			break;
 		case IFLA_IFALIAS:
-			rail_attribute_string(attribute, link.alias,
-					      sizeof(link.alias));
+			rail_attribute_string(attribute, link.alias, sizeof(link.alias));
 			break;
 		case IFLA_MTU:
-			(void)rail_attribute_bytes(attribute, &link.mtu,
-						   sizeof(link.mtu));
+			(void)rail_attribute_bytes(attribute, &link.mtu, sizeof(link.mtu));
 			break;
 		case IFLA_LINKINFO:
 			RAIL_FOR_EACH_NESTED(inner, attribute)
 			{
 				if (mnl_attr_get_type(inner) == IFLA_INFO_KIND)
-					rail_attribute_string(inner, link.kind,
-							      sizeof(link.kind));
+					rail_attribute_string(inner, link.kind, sizeof(link.kind));
 			}
 			break;
 		default:

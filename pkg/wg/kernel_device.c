@@ -171,8 +171,8 @@ int rail_kernel_device_read(struct rail_kernel_device *device, struct rail_devic
 	return 0;
 }
 
-static int send_request(struct rail_kernel_device *device, struct rail_request *request, const char *what,
-		struct rail_error *error)
+static int send_request(struct rail_kernel_device *device, struct rail_request *request,
+			const char *what, struct rail_error *error)
 {
 	int result = ensure_socket(device, error);
 
@@ -188,9 +188,9 @@ int rail_kernel_device_configure(struct rail_kernel_device *device,
 	rail_kernel_encode_configure(device->family, device->index, private_key, listen_port,
 				     &request);
 
-	int result = send_request(device, &request,
-			  private_key != NULL ? "set the private key" : "set the listen port",
-			  error);
+	int result = send_request(
+		device, &request,
+		private_key != NULL ? "set the private key" : "set the listen port", error);
 	explicit_bzero(&request, sizeof(request));
 	return result;
 }

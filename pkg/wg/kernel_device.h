@@ -12,7 +12,7 @@
 struct rail_kernel_device {
 	int netns_fd; /* borrowed; negative: the caller's own */
 	char name[IFNAMSIZ];
-	int index; /* of the link */
+	int index;		    /* of the link */
 	struct rail_key public_key; /* all zero where the device has no private key */
 	uint16_t listen_port;
 

@@ -53,7 +53,7 @@ int rail_kernel_encode_changes(uint16_t family, int index, const struct rail_cha
  * rail_device_done, also after a failure. */
 struct rail_kernel_dump {
 	struct rail_device device;
-	int index; /* of the link */
+	int index;		 /* of the link */
 	size_t allowed_ip_count; /* of all peers */
 	bool head_only;		 /* peers are skipped */
 	bool has_head; /* what is the device's own has come: it stands in the first message */

@@ -77,8 +77,9 @@ struct rail_transport {
 	/*
 	 * Takes the interface away, with its process and its socket's file, also where the pod has
 	 * given it another name. netns_fd may be negative (the netns has no path any more): what
-	 * can be reached from the host is then still removed, the link by the netns's number. Succeeds where there is nothing. Never ends a process whose start time is
-	 * not the stored one.
+	 * can be reached from the host is then still removed, the link by the netns's number.
+	 * Succeeds where there is nothing. Never ends a process whose start time is not the stored
+	 * one.
 	 */
 	int (*destroy)(int netns_fd, const struct rail_interface *interface,
 		       struct rail_error *error);

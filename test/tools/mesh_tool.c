@@ -54,10 +54,8 @@ static int find_environment(struct rail_store *store, const char *name, const ch
 
 static struct in6_addr address_of(const struct rail_prefix *prefix, uint32_t number)
 {
-	const struct rail_address_parts parts = {.prefix = *prefix,
-						 .service = OTHER_SERVICE,
-						 .node = OTHER_NODE,
-						 .counter = number};
+	const struct rail_address_parts parts = {
+		.prefix = *prefix, .service = OTHER_SERVICE, .node = OTHER_NODE, .counter = number};
 
 	return rail_address_compose(&parts);
 }
