@@ -17,7 +17,7 @@ PACKAGES_DEMO := $(PACKAGES_BUILD) wireguard-go wireguard-tools iproute2 jq curl
 	libpython3-stdlib procps util-linux
 PACKAGES_TEST := $(PACKAGES_DEMO) clang clang-tidy clang-format cppcheck libclang-rt-14-dev \
 	libcriterion-dev bats bind9-dnsutils socat strace containernetworking-plugins nftables musl-tools
-PACKAGES_VM := $(PACKAGES_TEST) qemu-system-x86 linux-image-cloud-amd64 cpio kmod
+PACKAGES_VM := $(PACKAGES_TEST) qemu-system-x86 linux-image-cloud-amd64 cpio kmod iputils-ping iperf3
 
 # ---- who builds -----------------------------------------------------------------------------------
 # Under sudo everything is built as the owner of the tree, so that a plain make works afterwards.
@@ -264,9 +264,15 @@ bench: packages-test
 	@BIN='$(CURDIR)/$(BIN)' TOOLS='$(CURDIR)/$(BUILD)/test' bash test/lib/isolate.bash \
 		bash test/bench/chain.bash
 
+.PHONY: bench-ipam
+bench-ipam: packages-test
+	@$(BUILD_MAKE) tools
+	@BIN='$(CURDIR)/$(BIN)' TOOLS='$(CURDIR)/$(BUILD)/test' bash test/lib/isolate.bash \
+		bash test/bench/ipam.bash
+
 # Kernel WireGuard in a virtual machine, emulated: needs neither KVM nor root once the packages are there.
 VM_IMAGE := $(BUILD)/vm/initramfs
-.PHONY: packages-vm vm-image test-vm vm-shell
+.PHONY: packages-vm vm-image test-vm bench-vm vm-shell
 packages-vm:
 	$(call install_packages,$(PACKAGES_VM))
 
@@ -277,6 +283,13 @@ vm-image: packages-vm
 
 test-vm: vm-image
 	@$(AS_OWNER) bash test/vm/run.bash $(VM_IMAGE) tests '$(T)'
+
+# Emulated time is not real time: the ratios count.
+BENCHES_VM := chain peers throughput
+bench-vm: vm-image
+	@for bench in $(BENCHES_VM); do \
+		$(AS_OWNER) env DEADLINE=3600 bash test/vm/run.bash $(VM_IMAGE) command \
+			"ROUNDS=$(ROUNDS) bash test/lib/isolate.bash bash test/bench/$$bench.bash" || exit 1; done
 
 vm-shell: vm-image
 	@$(AS_OWNER) bash test/vm/run.bash $(VM_IMAGE) shell
