@@ -65,10 +65,9 @@ static int decide_identity(const struct rail_operation *operation,
 	return rail_identity_decide(&claims, ret_identity, error);
 }
 
-/* What was stored by an earlier plugin holds; a configuration that says something else is a mistake
- * of its author's. */
-static int check_agreement(const struct rail_operation *operation,
-			   const struct rail_attachment *attachment, struct rail_error *error)
+int rail_attachment_check_agreement(const struct rail_operation *operation,
+				    const struct rail_attachment *attachment,
+				    struct rail_error *error)
 {
 	const struct rail_settings *settings = &operation->settings;
 	const struct rail_identity *identity = &attachment->identity;
@@ -334,7 +333,7 @@ static int take_up(struct rail_operation *operation, struct rail_attachment *att
 					"the attachment is not ready for %s: %s", parts->name,
 					parts->advice);
 	if (result == 0)
-		result = check_agreement(operation, attachment, error);
+		result = rail_attachment_check_agreement(operation, attachment, error);
 	if (rail_attachment_is_delegated(operation, attachment))
 		return result;
 	/* The ADD has failed: what the earlier plugins made for it goes, too. */

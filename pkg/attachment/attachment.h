@@ -29,6 +29,12 @@ int rail_attachment_begin(struct rail_operation *operation, struct rail_attachme
 int rail_attachment_finish(struct rail_operation *operation, struct rail_attachment *attachment,
 			   struct rail_error *error);
 
+/* What was stored by an earlier plugin holds: code 7 where the operation's configuration says
+ * something else, which is a mistake of its author's. */
+int rail_attachment_check_agreement(const struct rail_operation *operation,
+				    const struct rail_attachment *attachment,
+				    struct rail_error *error);
+
 /* Whether the attachment is another process's: this plugin was delegated to. */
 bool rail_attachment_is_delegated(const struct rail_operation *operation,
 				  const struct rail_attachment *attachment);

@@ -96,7 +96,8 @@ int mesh_add(const struct rail_cni_call *call, struct rail_json **ret_result,
 	if (result < 0) {
 		/* Nomad tries again in the same netns, with the same ID, without a DEL between. */
 		(void)rail_attachment_give_up(&operation, &attachment, RAIL_PARTS_ALL, NULL);
-		(void)mesh_delegate(call, RAIL_CNI_DEL, NULL);
+		if (!mesh_is_ipam_too(call))
+			(void)mesh_delegate(call, RAIL_CNI_DEL, NULL);
 	}
 	return result;
 }
@@ -106,13 +107,16 @@ int mesh_del(const struct rail_cni_call *call, struct rail_error *error)
 	RAIL_CLEANUP(rail_operation_end) struct rail_operation operation = {0};
 	struct rail_error all = RAIL_ERROR_NONE;
 	struct rail_error one = RAIL_ERROR_NONE;
+	bool is_ipam_too = mesh_is_ipam_too(call);
 
 	/* A store that cannot be opened must not keep the delegated plugin from its part. */
 	if (rail_operation_begin(call, RAIL_PLUGIN_MESH, &operation, &one) < 0 ||
-	    rail_attachment_undo(&operation, &operation.key, RAIL_PART_INTERFACE | RAIL_PART_MEMBER,
+	    rail_attachment_undo(&operation, &operation.key,
+				 is_ipam_too ? RAIL_PARTS_ALL
+					     : RAIL_PART_INTERFACE | RAIL_PART_MEMBER,
 				 &one) < 0)
 		rail_error_collect(&all, &one);
-	if (mesh_delegate(call, RAIL_CNI_DEL, &one) < 0)
+	if (!is_ipam_too && mesh_delegate(call, RAIL_CNI_DEL, &one) < 0)
 		rail_error_collect(&all, &one);
 
 	return rail_error_outcome(&all, error);

@@ -235,9 +235,10 @@ listen_port() { # POD INTERFACE
 	ip -n web link add eth0 type wireguard
 	pod_del web
 	refute ip -n web link show dev eth0
-	# A key and no alias: somebody else's.
+	# Another key and no alias: somebody else's.
 	ip -n api link set eth0 down
 	ip -n api link set dev eth0 alias ""
+	ip netns exec api wg set eth0 private-key <(wg genkey)
 	pod_del api
 	ip -n api link show dev eth0
 	ip -n api link del eth0
