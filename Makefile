@@ -90,6 +90,7 @@ FUZZ_TARGETS := $(patsubst test/fuzz/%_fuzz.c,%,$(wildcard test/fuzz/*_fuzz.c))
 
 BINARIES := $(addprefix $(BIN)/,$(PLUGINS) $(DAEMONS))
 TOOLS := $(patsubst test/tools/%.c,$(BUILD)/test/%,$(TOOL_SOURCES))
+FAULT_TOOLS := $(addprefix $(BUILD)/test/faults/,inject contents allocations.so)
 objects = $(patsubst %.c,$(BUILD)/%.o,$(1))
 
 ifeq ($(V),)
@@ -122,6 +123,16 @@ $(TOOLS): $(BUILD)/test/%: $(BUILD)/test/tools/%.o $(LIBRARY)
 	$(call say,LD,$@)
 	@$(AS_OWNER) mkdir -p $(@D)
 	$(Q)$(AS_OWNER) $(CC) $(BASE_CFLAGS) $(CFLAGS) $(BASE_LDFLAGS) $(LDFLAGS) -o $@ $(filter %.o,$^) $(LIBRARY) $(LIBS)
+
+$(filter-out %.so,$(FAULT_TOOLS)): $(BUILD)/test/faults/%: $(BUILD)/test/faults/%.o
+	$(call say,LD,$@)
+	$(Q)$(AS_OWNER) $(CC) $(BASE_CFLAGS) $(CFLAGS) $(BASE_LDFLAGS) $(LDFLAGS) -o $@ $< -llmdb -lseccomp
+
+# Without sanitizers, which bring an allocator of their own.
+$(BUILD)/test/faults/%.so: test/faults/%.c
+	$(call say,LD,$@)
+	@$(AS_OWNER) mkdir -p $(@D)
+	$(Q)$(AS_OWNER) $(CC) -D_GNU_SOURCE -std=gnu17 -g -O2 $(WARNINGS) $(if $(WERROR),-Werror) -fPIC -shared -o $@ $<
 
 $(BUILD)/test/unit-tests: $(call objects,$(UNIT_SOURCES)) $(LIBRARY)
 	$(call say,LD,$@)
@@ -186,7 +197,7 @@ all-tests: all $(TOOLS) $(BUILD)/test/unit-tests
 unit: $(BUILD)/test/unit-tests
 
 .PHONY: tools
-tools: all $(TOOLS)
+tools: all $(TOOLS) $(FAULT_TOOLS)
 
 # ---- demo and tests -------------------------------------------------------------------------------
 
