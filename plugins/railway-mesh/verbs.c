@@ -80,8 +80,11 @@ int mesh_add(const struct rail_cni_call *call, struct rail_json **ret_result,
 	int result = rail_operation_begin(call, RAIL_PLUGIN_MESH, &operation, error);
 	if (result == 0)
 		result = rail_attachment_begin(&operation, &attachment, &netns_fd, error);
-	if (result < 0)
+	if (result < 0) {
+		rail_operation_end(&operation);
+		rail_attachment_withdraw(call, RAIL_PLUGIN_MESH, false);
 		return result;
+	}
 	if (attachment.state == RAIL_DISABLED)
 		return rail_result_begin(call, ret_result, error);
 
@@ -99,6 +102,12 @@ int mesh_add(const struct rail_cni_call *call, struct rail_json **ret_result,
 		(void)mesh_delegate(call, RAIL_CNI_DEL, NULL);
 	}
 	return result;
+}
+
+void mesh_undo_add(const struct rail_cni_call *call)
+{
+	rail_attachment_withdraw(call, RAIL_PLUGIN_MESH, true);
+	(void)mesh_delegate(call, RAIL_CNI_DEL, NULL);
 }
 
 int mesh_del(const struct rail_cni_call *call, struct rail_error *error)
