@@ -85,7 +85,7 @@ __attribute__((noreturn)) static void fail(const char *what)
 
 static void copy_name(char target[static NAME_SIZE], const char *source)
 {
-	(void)snprintf(target, NAME_SIZE, "%s", source);
+	(void)snprintf(target, NAME_SIZE, "%.63s", source);
 }
 
 static struct process *find_process(pid_t pid)
