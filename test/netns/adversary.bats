@@ -278,6 +278,8 @@ nothing_of_ours() {
 @test "it has its own program hold its netns after everything: the interface goes all the same" {
 	ip netns exec evil sleep 1000 3>&- &
 	holder=$!
+	until [ "$(readlink "/proc/$holder/ns/net")" = "net:[$(stat -Lc %i /run/netns/evil)]" ]; do :; done
+	nsenter --net="/proc/$holder/ns/net" ip link show eth0 >/dev/null
 	ip netns del evil
 	pod_args[evil]=${pod_args[evil]}
 	CNI_ARGS=${pod_args[evil]} "$CHAIN" del "$CONFLIST" evil ''
