@@ -93,7 +93,7 @@ ERRORS = {
 # Those that fail only where their caller is wrong, give nothing back that could be an error, or whose failure a program cannot see.
 HARMLESS = {
     "alarm", "brk", "close", "close_range", "exit", "exit_group", "fstat", "futex", "getegid", "geteuid", "getgid", "getpid",
-    "getppid", "getrandom", "gettid", "getuid", "gettimeofday", "clock_gettime", "lseek", "madvise", "munmap", "prlimit64",
+    "getppid", "getrandom", "gettid", "getuid", "gettimeofday", "clock_gettime", "lseek", "madvise", "munmap", "prlimit64", "restart_syscall",
     "rseq", "rt_sigaction", "rt_sigprocmask", "rt_sigreturn", "sched_getaffinity", "sched_yield", "set_robust_list",
     "set_tid_address", "setsid", "sigaltstack", "sysinfo", "umask", "uname",
     "fcntl.1", "fcntl.2", "fcntl.3", "fcntl.4", "fcntl.5", "fcntl.24", "fcntl.26", "ioctl.5401", "ioctl.b701", "ioctl.b703",
@@ -333,7 +333,8 @@ def main():
     if os.environ.get("FAULTS_COUNT"):
         with open(os.environ["FAULTS_COUNT"], "a") as counts:
             counts.write("%d %d 0\n" % (len(faults) - failed, failed))
-    if not faults or sweep.missed * 20 > len(faults):
+    # How often a process asks whether another is ready is not the same each time.
+    if not faults or sweep.missed > 2 + len(faults) // 20:
         sys.exit("too few faults were reached to prove anything")
     sys.exit(1 if failed else 0)
 
