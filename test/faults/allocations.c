@@ -1,9 +1,9 @@
 /*
  * Preloaded into a plugin: lets one of its allocations fail. From the environment:
  *
- *     RAILWAY_ALLOCATION  PROGRAM:N, the Nth allocation of the program of that name fails; or "none"
- *     RAILWAY_ALLOCATION_REPORT  a file to which "PROGRAM allocation COUNT" is appended at the end,
- *                                and "injected" where the fault was reached
+ *     RAILWAY_ALLOCATION  PROGRAM:N, the Nth allocation of the program of that name fails; or
+ * "none" RAILWAY_ALLOCATION_REPORT  a file to which "PROGRAM allocation COUNT" is appended at the
+ * end, and "injected" where the fault was reached
  */
 #include <dlfcn.h>
 #include <errno.h>
@@ -15,10 +15,11 @@
 #include <unistd.h>
 
 /* glibc's own, behind the names that this library takes. */
-extern void *__libc_malloc(size_t size);		      /* NOLINT(bugprone-reserved-identifier) */
-extern void *__libc_calloc(size_t count, size_t size);	      /* NOLINT(bugprone-reserved-identifier) */
-extern void *__libc_realloc(void *old, size_t size);	      /* NOLINT(bugprone-reserved-identifier) */
-extern void *__libc_memalign(size_t alignment, size_t size); /* NOLINT(bugprone-reserved-identifier) */
+extern void *__libc_malloc(size_t size);	       /* NOLINT(bugprone-reserved-identifier) */
+extern void *__libc_calloc(size_t count, size_t size); /* NOLINT(bugprone-reserved-identifier) */
+extern void *__libc_realloc(void *old, size_t size);   /* NOLINT(bugprone-reserved-identifier) */
+extern void *__libc_memalign(size_t alignment,
+			     size_t size); /* NOLINT(bugprone-reserved-identifier) */
 
 static unsigned long allocations;
 static unsigned long failing; /* 0: none */
@@ -74,9 +75,9 @@ __attribute__((destructor)) static void report(void)
 {
 	const char *path = getenv("RAILWAY_ALLOCATION_REPORT");
 	char line[256];
-	int size = snprintf(line, sizeof(line), "%s allocation %lu\n%s",
-			    program_invocation_short_name, allocations,
-			    reached ? "injected\n" : "");
+	int size =
+		snprintf(line, sizeof(line), "%s allocation %lu\n%s", program_invocation_short_name,
+			 allocations, reached ? "injected\n" : "");
 	int fd = path == NULL ? -1 : open(path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0600);
 
 	if (fd < 0)

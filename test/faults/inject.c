@@ -128,8 +128,7 @@ static void name_kind(const struct user_regs_struct *registers, char kind[static
 	char *name = seccomp_syscall_resolve_num_arch(SCMP_ARCH_NATIVE, (int)registers->orig_rax);
 
 	if (registers->orig_rax == SYS_fcntl || registers->orig_rax == SYS_ioctl)
-		(void)snprintf(kind, NAME_SIZE, "%s.%x", name,
-			       (unsigned int)registers->rsi);
+		(void)snprintf(kind, NAME_SIZE, "%s.%x", name, (unsigned int)registers->rsi);
 	else
 		copy_name(kind, name != NULL ? name : "unknown");
 	free(name);
