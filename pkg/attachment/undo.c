@@ -348,7 +348,19 @@ int rail_attachment_give_up(struct rail_operation *operation,
 			    const struct rail_attachment *attachment, uint32_t parts,
 			    struct rail_error *error)
 {
-	return undo_and_bury(operation, &operation->key, attachment, parts, error);
+	struct rail_error first = RAIL_ERROR_NONE;
+
+	int result = undo_and_bury(operation, &operation->key, attachment, parts, &first);
+	/* Nomad tries again without a DEL between, and a disk that refused once need not again. */
+	if (result < 0 && first.code == RAIL_CODE_IO) {
+		result = rail_operation_reopen(operation, error);
+		return result < 0 ? result
+				  : undo_and_bury(operation, &operation->key, attachment, parts,
+						  error);
+	}
+	if (result < 0 && error != NULL)
+		*error = first;
+	return result;
 }
 
 /* What of an attachment goes though nobody asked for it; nothing where it is at work, or works, or

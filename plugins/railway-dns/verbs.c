@@ -63,12 +63,13 @@ int dns_add(const struct rail_cni_call *call, struct rail_json **ret_result,
 	RAIL_CLOSE int netns_fd = -1;
 
 	int result = rail_operation_begin(call, RAIL_PLUGIN_DNS, &operation, error);
-	if (result < 0)
-		return result;
-	if (operation.settings.enabled)
+	if (result == 0 && operation.settings.enabled)
 		result = rail_attachment_begin(&operation, &attachment, &netns_fd, error);
-	if (result < 0)
+	if (result < 0) {
+		rail_operation_end(&operation);
+		rail_attachment_withdraw(call, RAIL_PLUGIN_DNS, false);
 		return result;
+	}
 	if (!operation.settings.enabled || attachment.state == RAIL_DISABLED)
 		return rail_result_begin(call, ret_result, error);
 
@@ -93,6 +94,11 @@ int dns_add(const struct rail_cni_call *call, struct rail_json **ret_result,
 	}
 	*ret_result = RAIL_TAKE_POINTER(document);
 	return 0;
+}
+
+void dns_undo_add(const struct rail_cni_call *call)
+{
+	rail_attachment_withdraw(call, RAIL_PLUGIN_DNS, true);
 }
 
 int dns_del(const struct rail_cni_call *call, struct rail_error *error)

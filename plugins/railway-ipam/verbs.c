@@ -65,6 +65,11 @@ int ipam_add(const struct rail_cni_call *call, struct rail_json **ret_result,
 	return result;
 }
 
+void ipam_undo_add(const struct rail_cni_call *call)
+{
+	rail_attachment_withdraw(call, RAIL_PLUGIN_IPAM, true);
+}
+
 int ipam_del(const struct rail_cni_call *call, struct rail_error *error)
 {
 	RAIL_CLEANUP(rail_operation_end) struct rail_operation operation = {0};
