@@ -7,6 +7,7 @@
 
 #include "pkg/base/cleanup.h"
 #include "pkg/cni/result.h"
+#include "pkg/net/intercept.h"
 
 enum { NAMESERVER_TEXT_SIZE = INET6_ADDRSTRLEN };
 
@@ -59,6 +60,44 @@ static int servers_of_runtime(const struct rail_cni_call *call,
 	return 0;
 }
 
+static const char *annotation(const struct rail_cni_call *call, const char *key)
+{
+	for (size_t i = 0; i < call->annotations.count; i++)
+		if (strcmp(call->annotations.pairs[i].key, key) == 0)
+			return call->annotations.pairs[i].value;
+	return NULL;
+}
+
+/*
+ * Whether the runtime may be one that ignores the result's nameservers: one that says which a pod
+ * has, or that a pod is of Kubernetes. A job of Nomad's, which takes them, may set K8S_POD_NAME.
+ */
+static bool runtime_decides(const struct rail_cni_call *call)
+{
+	const char *pod = rail_cni_argument(call, "K8S_POD_NAME");
+
+	if (rail_cni_capability(call, "dns") != NULL)
+		return true;
+	return pod != NULL && *pod != '\0' && rail_cni_argument(call, "NOMAD_NAMESPACE") == NULL;
+}
+
+/* A pod that asks other nameservers on purpose (a cluster's DNS with zones of its own, say) can be
+ * let alone by its author: the only one who loses by that. */
+static int wants_interception(const struct rail_operation *operation, bool *ret_wants,
+			      struct rail_error *error)
+{
+	static const char key[] = "railway.internal/intercept";
+	const char *word = annotation(operation->call, key);
+
+	if (word != NULL && strcmp(word, "off") != 0 && strcmp(word, "false") != 0)
+		return rail_fail_code(error, RAIL_CODE_INVALID_CONFIG, EINVAL,
+				      "annotation '%s': must be \"off\", is '%.64s'", key, word);
+	*ret_wants = word == NULL && (operation->settings.intercept == RAIL_INTERCEPT_ON ||
+				      (operation->settings.intercept == RAIL_INTERCEPT_AUTO &&
+				       runtime_decides(operation->call)));
+	return 0;
+}
+
 int dns_resolver_settings(const struct rail_operation *operation,
 			  struct rail_resolver_settings *ret_settings, struct rail_error *error)
 {
@@ -69,22 +108,19 @@ int dns_resolver_settings(const struct rail_operation *operation,
 	};
 
 	int result = servers_of_runtime(operation->call, &settings, error);
+	if (result == 0)
+		result = wants_interception(operation, &settings.any_nameserver, error);
 	if (result < 0)
 		return result;
+	/* Port 53 stays the pod's: it may have a DNS server of its own. */
+	if (settings.any_nameserver && settings.port == RAIL_DNS_PORT)
+		settings.port = RAIL_INTERCEPT_PORT;
 	if (settings.upstream_count == 0)
 		for (size_t i = 0; i < configured->upstream_count && i < RAIL_UPSTREAMS_MAXIMUM;
 		     i++)
 			settings.upstreams[settings.upstream_count++] = configured->upstreams[i];
 	*ret_settings = settings;
 	return 0;
-}
-
-static const char *annotation(const struct rail_cni_call *call, const char *key)
-{
-	for (size_t i = 0; i < call->annotations.count; i++)
-		if (strcmp(call->annotations.pairs[i].key, key) == 0)
-			return call->annotations.pairs[i].value;
-	return NULL;
 }
 
 /* musl asks all nameservers at once and takes the first answer: a pod of Alpine's says that it

@@ -4,7 +4,8 @@
 
 /*
  * What the resolver serves a pod with: the capability dns (a cluster's DNS) wins over the
- * configuration's upstreams; with neither the node's own nameservers are asked.
+ * configuration's upstreams; with neither the node's own nameservers are asked. Whether the pod's
+ * queries to any nameserver are brought to the resolver (key intercept), and so its port.
  */
 int dns_resolver_settings(const struct rail_operation *operation,
 			  struct rail_resolver_settings *ret_settings, struct rail_error *error);
