@@ -9,7 +9,10 @@
 #include "pkg/cni/result.h"
 #include "pkg/net/intercept.h"
 
-enum { NAMESERVER_TEXT_SIZE = INET6_ADDRSTRLEN };
+enum {
+	NAMESERVER_TEXT_SIZE = INET6_ADDRSTRLEN,
+	TEXTS_MAXIMUM = 32, /* search domains or options of a result */
+};
 
 static int parse_server(const char *text, struct rail_endpoint *ret_endpoint)
 {
@@ -32,17 +35,20 @@ static bool is_our_own(const struct rail_endpoint *endpoint)
 						      sizeof(rail_resolver_address)) == 0;
 }
 
-static int servers_of_runtime(const struct rail_cni_call *call,
-			      struct rail_resolver_settings *settings, struct rail_error *error)
+static const struct rail_json *dns_of(const struct rail_json *result, const char *key)
 {
-	const struct rail_json *dns = rail_cni_capability(call, "dns");
-	const struct rail_json *servers = rail_json_get_any_case(dns, "servers");
+	return rail_json_get(rail_json_get(result, "dns"), key);
+}
 
+/* A list of addresses, as far as there is room. place: for the error. */
+static int add_servers(const struct rail_json *servers, const char *place,
+		       struct rail_resolver_settings *settings, struct rail_error *error)
+{
 	if (servers == NULL || rail_json_type(servers) == RAIL_JSON_NULL)
 		return 0;
 	if (rail_json_type(servers) != RAIL_JSON_ARRAY)
 		return rail_fail_code(error, RAIL_CODE_INVALID_CONFIG, EINVAL,
-				      "runtimeConfig.dns.servers is %s, not a list of addresses",
+				      "%s is %s, not a list of addresses", place,
 				      rail_json_type_name(rail_json_type(servers)));
 	for (const struct rail_json *value = rail_json_first(servers); value != NULL;
 	     value = rail_json_next(value)) {
@@ -51,7 +57,7 @@ static int servers_of_runtime(const struct rail_cni_call *call,
 
 		if (text == NULL || parse_server(text, &endpoint) < 0)
 			return rail_fail_code(error, RAIL_CODE_INVALID_CONFIG, EINVAL,
-					      "runtimeConfig.dns.servers: '%.64s' is no address",
+					      "%s: '%.64s' is no address", place,
 					      text != NULL ? text : "(not a string)");
 		if (is_our_own(&endpoint) || settings->upstream_count == RAIL_UPSTREAMS_MAXIMUM)
 			continue;
@@ -107,7 +113,9 @@ int dns_resolver_settings(const struct rail_operation *operation,
 		.ttl_s = configured->ttl_s,
 	};
 
-	int result = servers_of_runtime(operation->call, &settings, error);
+	int result = add_servers(
+		rail_json_get_any_case(rail_cni_capability(operation->call, "dns"), "servers"),
+		"runtimeConfig.dns.servers", &settings, error);
 	if (result == 0)
 		result = wants_interception(operation, &settings.any_nameserver, error);
 	if (result < 0)
@@ -119,6 +127,12 @@ int dns_resolver_settings(const struct rail_operation *operation,
 		for (size_t i = 0; i < configured->upstream_count && i < RAIL_UPSTREAMS_MAXIMUM;
 		     i++)
 			settings.upstreams[settings.upstream_count++] = configured->upstreams[i];
+	/* Ours stands in their place in the result. */
+	if (settings.upstream_count == 0)
+		result = add_servers(dns_of(operation->call->prev_result, "nameservers"),
+				     "prevResult.dns.nameservers", &settings, error);
+	if (result < 0)
+		return result;
 	*ret_settings = settings;
 	return 0;
 }
@@ -142,26 +156,44 @@ static void format_server(const struct in6_addr *address, char text[NAMESERVER_T
 		(void)inet_ntop(AF_INET6, address, text, NAMESERVER_TEXT_SIZE);
 }
 
+/* The strings of an earlier plugin's list that there is still room for. */
+static void add_strings(const struct rail_json *list, const char *texts[static TEXTS_MAXIMUM],
+			size_t *count)
+{
+	for (const struct rail_json *value = rail_json_first(list); value != NULL;
+	     value = rail_json_next(value))
+		if (rail_json_string(value) != NULL && *count < TEXTS_MAXIMUM)
+			texts[(*count)++] = rail_json_string(value);
+}
+
 int dns_put_result(const struct rail_operation *operation, struct rail_json *result,
 		   struct rail_error *error)
 {
 	const struct rail_settings *settings = &operation->settings;
-	char texts[1 + RAIL_LIST_MAXIMUM][NAMESERVER_TEXT_SIZE];
+	char addresses[1 + RAIL_LIST_MAXIMUM][NAMESERVER_TEXT_SIZE];
 	const char *nameservers[1 + RAIL_LIST_MAXIMUM];
-	const char *search[RAIL_LIST_MAXIMUM];
+	const char *search[TEXTS_MAXIMUM];
+	const char *options[TEXTS_MAXIMUM];
 	size_t count = 0;
+	size_t search_count = 0;
+	size_t option_count = 0;
 
-	format_server(&rail_resolver_address, texts[count]);
-	nameservers[count] = texts[count];
+	format_server(&rail_resolver_address, addresses[count]);
+	nameservers[count] = addresses[count];
 	count++;
 	if (!wants_one_nameserver(operation->call))
 		for (size_t i = 0; i < settings->fallback_nameserver_count; i++) {
-			format_server(&settings->fallback_nameservers[i], texts[count]);
-			nameservers[count] = texts[count];
+			format_server(&settings->fallback_nameservers[i], addresses[count]);
+			nameservers[count] = addresses[count];
 			count++;
 		}
-	for (size_t i = 0; i < settings->search_domain_count; i++)
-		search[i] = settings->search_domains[i];
-	return rail_result_set_dns(result, nameservers, count, NULL, search,
-				   settings->search_domain_count, NULL, 0, error);
+	while (search_count < settings->search_domain_count) {
+		search[search_count] = settings->search_domains[search_count];
+		search_count++;
+	}
+	add_strings(dns_of(result, "search"), search, &search_count);
+	add_strings(dns_of(result, "options"), options, &option_count);
+	return rail_result_set_dns(result, nameservers, count,
+				   rail_json_string(dns_of(result, "domain")), search, search_count,
+				   options, option_count, error);
 }
