@@ -38,7 +38,9 @@ eth0() { # POD
 client_pods() {
 	# One for all tests of this file.
 	answers() { ss -Hlun 'sport = :53' | grep -q 127.0.0.10; }
-	answers || python3 "$BATS_TEST_DIRNAME/../lib/fake_dns.py" 127.0.0.10 53 192.0.2.80 cluster.local= 3>&- 4>&- &
+	if ! answers; then
+		python3 "$BATS_TEST_DIRNAME/../lib/fake_dns.py" 127.0.0.10 53 192.0.2.80 cluster.local= 3>&- 4>&- &
+	fi
 	until answers; do :; done
 	resolver_start
 	node_conflist "$CONFLIST" '"interface": "railway0"' '"upstreams": ["127.0.0.10"]'
@@ -185,8 +187,8 @@ fallback_server() { # POD
 	pod_add stranger staging web
 	install -d -o postgres -g postgres -m 0700 "$data"
 	as_postgres() { in_pod db setpriv --reuid=postgres --regid=postgres --clear-groups env HOME="$data" "$@"; }
-	as_postgres $bin/initdb -D "$data/db" --auth-host=scram-sha-256 --auth-local=trust -U shop -A scram-sha-256 \
-		--pwfile=<(echo secret) >/dev/null
+	install -o postgres -m 0400 /dev/stdin "$data/password" <<<secret
+	as_postgres $bin/initdb -D "$data/db" --auth-local=trust --auth-host=scram-sha-256 -U shop --pwfile="$data/password" >/dev/null
 	echo "host all all fd00::/8 scram-sha-256" >>"$data/db/pg_hba.conf"
 	as_postgres $bin/postgres -D "$data/db" -k "$data" -c listen_addresses='*' -c fsync=off >"$NODE/postgres.log" 2>&1 3>&- 4>&- &
 	until as_postgres $bin/pg_isready -q -h "$data"; do kill -0 $!; done

@@ -60,6 +60,8 @@ gateway() { # RANGES ROUTES URL...: the published port is reached at each URL
 	public_conflist "$CONFLIST" "$1" "$2" "$SUITE"
 	CAP_ARGS='{"portMappings":[{"hostPort":8080,"containerPort":3000,"protocol":"tcp"}]}' pod_add gateway production gateway
 	proxy gateway 3000
+	# The public network's own addresses, which nothing is sent from while they are tentative.
+	until [ -z "$(ip -6 addr show tentative; ip -n outside -6 addr show tentative; ip -n gateway -6 addr show tentative)" ]; do :; done
 	# What the container sees of the platform: a port of its own, and a name.
 	[ "$(in_pod gateway curl -sS --max-time 5 http://api.railway.internal/)" = api ]
 	local url
