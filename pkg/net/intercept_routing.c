@@ -37,7 +37,7 @@ static void put_routing_rule(struct rail_request *request, uint16_t type, uint8_
 	const struct fib_rule_port_range port = {.start = RAIL_DNS_PORT, .end = RAIL_DNS_PORT};
 
 	(void)snprintf(what, WHAT_SIZE,
-		       "%s routing rule '%u: iif lo ipproto %s dport %u lookup %u'",
+		       "%s routing rule '%d: iif lo ipproto %s dport %d lookup %d'",
 		       family_name(family), RULE_PRIORITY, protocol == IPPROTO_UDP ? "udp" : "tcp",
 		       RAIL_DNS_PORT, RAIL_INTERCEPT_TABLE);
 	rail_request_init(request, type, type == RTM_NEWRULE ? NLM_F_CREATE | NLM_F_EXCL : 0, &info,
@@ -67,7 +67,7 @@ static void put_route(struct rail_request *request, uint16_t type, uint8_t famil
 				   .rtm_type = RTN_LOCAL};
 	const struct in_addr ipv4 = {.s_addr = htonl(INADDR_LOOPBACK)};
 
-	(void)snprintf(what, WHAT_SIZE, "%s route 'local default dev lo table %u'",
+	(void)snprintf(what, WHAT_SIZE, "%s route 'local default dev lo table %d'",
 		       family_name(family), RAIL_INTERCEPT_TABLE);
 	rail_request_init(request, type, type == RTM_NEWROUTE ? NLM_F_CREATE | NLM_F_REPLACE : 0,
 			  &info, sizeof(info));
