@@ -304,7 +304,8 @@ int rail_nft_delete_table(struct rail_netlink *netlink, const char *table, struc
 	append_table(&batch, NFT_MSG_DELTABLE, 0, table);
 
 	int result = rail_nft_commit(netlink, &batch, what, &one);
-	if (result >= 0 || result == -ENOENT)
+	/* No table; no nf_tables that one could be of. */
+	if (result >= 0 || result == -ENOENT || result == -EOPNOTSUPP || result == -EAFNOSUPPORT)
 		return 0;
 	if (error != NULL)
 		*error = one;

@@ -260,6 +260,30 @@ ANYWHERE=(10.96.0.10 192.0.2.53 127.0.0.53 fd12::10 fd00:96::a 2001:db8::53)
 	[ "$call" -gt 8 ]
 }
 
+@test "a kernel without nf_tables: ADD says what is missing and what to do, and leaves nothing" {
+	resolver_start
+	ip netns add pod
+	ip -n pod link set lo up
+	traces pod >"$NODE/before"
+	mesh=$(config railway-mesh '"ipam":{"type":"railway-ipam"},"service":"api"')
+	said=
+	# Each of the plugin's sockets is refused once; one of them is that of nf_tables.
+	for call in $(seq 1 12); do
+		plugin railway-mesh ADD "$mesh"
+		[ "$status" = 0 ]
+		run --separate-stderr env CNI_COMMAND=ADD CNI_PATH="$CNI_PATH" CNI_CONTAINERID=pod CNI_NETNS=/run/netns/pod CNI_IFNAME=eth0 \
+			CNI_ARGS= ASAN_OPTIONS=detect_leaks=0 strace -f -qq -o /dev/null -e trace=socket \
+			-e inject=socket:error=EPROTONOSUPPORT:when="$call" "$CNI_PATH/railway-dns" \
+			<<<"$(config railway-dns "\"intercept\":true,\"prevResult\":$output")"
+		[ "$status" != 0 ] || break
+		[[ $output != *"set intercept to false"*"no nf_tables"* ]] || said=$call
+		plugin railway-mesh DEL "$mesh"
+		[ "$status" = 0 ]
+		diff "$NODE/before" <(traces pod)
+	done
+	[ -n "$said" ]
+}
+
 @test "CHECK names the routing rule, the route and the nf_tables rule that are missing" {
 	resolver_start
 	pod_add pod production api
