@@ -18,9 +18,11 @@ nameservers() {
 	printf 'nameserver %s\n' "${@:2}" >"$NODE/pods/$1.resolv.conf"
 }
 
-# ask POD ADDRESS DIG-ARGUMENTS...
+# ask POD ADDRESS DIG-ARGUMENTS...: the answer's data, and nothing where there is no answer (dig says that on standard output).
 ask() {
-	ip netns exec "$1" dig +time=2 +tries=1 "@$2" +short "${@:3}"
+	local answer
+	answer=$(ip netns exec "$1" dig +time=2 +tries=1 "@$2" +short "${@:3}") || return
+	grep -v '^;' <<<"$answer" || true
 }
 
 # What an interception may leave in a netns.
@@ -373,7 +375,7 @@ ANYWHERE=(10.96.0.10 192.0.2.53 127.0.0.53 fd12::10 fd00:96::a 2001:db8::53)
 	pod_add pod production api
 	worker=$(resolver_worker)
 	kill -KILL "$worker"
-	[ -n "$(ip netns exec pod dig +time=10 +tries=1 @192.0.2.53 +short AAAA api.railway.internal)" ]
+	[ -n "$(ask pod 192.0.2.53 +time=10 AAAA api.railway.internal)" ]
 	kill -KILL "$RESOLVER"
 	wait "$RESOLVER" || true
 	resolver_start
