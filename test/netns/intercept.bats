@@ -75,6 +75,28 @@ wired_conflist() { # [DNS-KEYS]: behind an eth0 that is there
 
 ANYWHERE=(10.96.0.10 192.0.2.53 127.0.0.53 fd12::10 fd00:96::a 2001:db8::53)
 
+MESH='"ipam":{"type":"railway-ipam"},"service":"api"'
+
+# empty_pod: a netns, and what is in it noted; is_empty_pod: it is as it was.
+empty_pod() {
+	ip netns add pod
+	ip -n pod link set lo up
+	traces pod >"$NODE/before"
+}
+
+is_empty_pod() {
+	diff "$NODE/before" <(traces pod)
+}
+
+# disturbed_add INJECTION: ADD of both plugins there, railway-dns's with a system call that strace lets fail or die (its -e inject).
+disturbed_add() {
+	plugin railway-mesh ADD "$(config railway-mesh "$MESH")"
+	[ "$status" = 0 ]
+	run --separate-stderr env CNI_COMMAND=ADD CNI_PATH="$CNI_PATH" CNI_CONTAINERID=pod CNI_NETNS=/run/netns/pod CNI_IFNAME=eth0 \
+		CNI_ARGS= ASAN_OPTIONS=detect_leaks=0 strace -qq -o /dev/null -e "trace=${1%%:*}" -e "inject=$1" \
+		"$CNI_PATH/railway-dns" <<<"$(config railway-dns "\"intercept\":true,\"prevResult\":$output")"
+}
+
 @test "any nameserver of resolv.conf, IPv4 and IPv6, with and without a route to it: private names, over UDP and TCP" {
 	resolver_start
 	wired_conflist
@@ -210,22 +232,19 @@ ANYWHERE=(10.96.0.10 192.0.2.53 127.0.0.53 fd12::10 fd00:96::a 2001:db8::53)
 
 @test "DEL, GC and an ADD that fails leave the netns as it was, and the next ADD in it succeeds" {
 	CNI_VERSION=1.1.0 node_conflist "$CONFLIST"
-	ip netns add pod
-	ip -n pod link set lo up
-	traces pod >"$NODE/before"
-	as_before() { diff "$NODE/before" <(traces pod); }
+	empty_pod
 	# No resolver: everything was made when that is noticed.
 	run pod_add pod production api
 	[ "$status" -ne 0 ]
-	as_before
+	is_empty_pod
 	resolver_start
 	pod_add pod production api
-	refute as_before
+	refute is_empty_pod
 	pod_del pod
-	as_before
+	is_empty_pod
 	pod_add pod production api
 	"$CHAIN" gc "$CONFLIST"
-	as_before
+	is_empty_pod
 	pod_add pod production api
 	[ -n "$(ask pod 192.0.2.53 AAAA api.railway.internal)" ]
 	# The port is taken by a program of the pod's: ADD says what to do.
@@ -235,53 +254,39 @@ ANYWHERE=(10.96.0.10 192.0.2.53 127.0.0.53 fd12::10 fd00:96::a 2001:db8::53)
 	run pod_add pod production api
 	[ "$status" -ne 0 ]
 	[[ $output == *61053*dnsPort* ]]
-	as_before
+	is_empty_pod
 }
 
 @test "killed between any two steps of ADD: DEL leaves the netns as it was" {
 	resolver_start
-	ip netns add pod
-	ip -n pod link set lo up
-	traces pod >"$NODE/before"
-	mesh=$(config railway-mesh '"ipam":{"type":"railway-ipam"},"service":"api"')
-	for call in $(seq 1 12); do
-		plugin railway-mesh ADD "$mesh"
-		[ "$status" = 0 ]
-		# Each message to the kernel is a step; the last ones are the resolver's.
-		run env CNI_COMMAND=ADD CNI_PATH="$CNI_PATH" CNI_CONTAINERID=pod CNI_NETNS=/run/netns/pod CNI_IFNAME=eth0 CNI_ARGS= \
-			ASAN_OPTIONS=detect_leaks=0 strace -qq -o /dev/null -e trace=sendto -e inject=sendto:signal=KILL:when="$call" \
-			"$CNI_PATH/railway-dns" <<<"$(config railway-dns "\"intercept\":true,\"prevResult\":$output")"
+	empty_pod
+	for call in $(seq 1 20); do
+		# Each message to the kernel is a step; the last one is the resolver's.
+		disturbed_add "sendto:signal=KILL:when=$call"
 		[ "$status" = 137 ] || break
 		plugin railway-dns DEL "$(config railway-dns)"
 		[ "$status" = 0 ]
-		plugin railway-mesh DEL "$mesh"
+		plugin railway-mesh DEL "$(config railway-mesh "$MESH")"
 		[ "$status" = 0 ]
-		diff "$NODE/before" <(traces pod)
+		is_empty_pod
 	done
 	# Every step has had its turn: address, nf_tables, four rules and two routes.
+	[ "$status" = 0 ]
 	[ "$call" -gt 8 ]
 }
 
 @test "a kernel without nf_tables: ADD says what is missing and what to do, and leaves nothing" {
 	resolver_start
-	ip netns add pod
-	ip -n pod link set lo up
-	traces pod >"$NODE/before"
-	mesh=$(config railway-mesh '"ipam":{"type":"railway-ipam"},"service":"api"')
+	empty_pod
 	said=
 	# Each of the plugin's sockets is refused once; one of them is that of nf_tables.
-	for call in $(seq 1 12); do
-		plugin railway-mesh ADD "$mesh"
-		[ "$status" = 0 ]
-		run --separate-stderr env CNI_COMMAND=ADD CNI_PATH="$CNI_PATH" CNI_CONTAINERID=pod CNI_NETNS=/run/netns/pod CNI_IFNAME=eth0 \
-			CNI_ARGS= ASAN_OPTIONS=detect_leaks=0 strace -f -qq -o /dev/null -e trace=socket \
-			-e inject=socket:error=EPROTONOSUPPORT:when="$call" "$CNI_PATH/railway-dns" \
-			<<<"$(config railway-dns "\"intercept\":true,\"prevResult\":$output")"
+	for call in $(seq 1 20); do
+		disturbed_add "socket:error=EPROTONOSUPPORT:when=$call"
 		[ "$status" != 0 ] || break
 		[[ $output != *"set intercept to false"*"no nf_tables"* ]] || said=$call
-		plugin railway-mesh DEL "$mesh"
+		plugin railway-mesh DEL "$(config railway-mesh "$MESH")"
 		[ "$status" = 0 ]
-		diff "$NODE/before" <(traces pod)
+		is_empty_pod
 	done
 	[ -n "$said" ]
 }
@@ -299,8 +304,8 @@ ANYWHERE=(10.96.0.10 192.0.2.53 127.0.0.53 fd12::10 fd00:96::a 2001:db8::53)
 		pod_add pod production api
 		pod_check pod
 	}
-	broken "IPv4 routing rule" ip -n pod rule del pref 9 ipproto udp
-	broken "IPv6 routing rule" ip -n pod -6 rule del pref 9 ipproto tcp
+	broken "IPv4 routing rule" ip -n pod rule del pref 9 ipproto 17
+	broken "IPv6 routing rule" ip -n pod -6 rule del pref 9 ipproto 6
 	broken "IPv4 route" ip -n pod route flush table 21058
 	broken "IPv6 route" ip -n pod -6 route flush table 21058
 	broken "what leaves the pod" ip netns exec pod nft flush chain inet railway_dns questions

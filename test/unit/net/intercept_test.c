@@ -102,8 +102,8 @@ Test(net_intercept, check_tells_modes_and_ports_apart)
 	assert_ok(rail_interception_apply(pod, &anywhere, &failure));
 	assert_missing(pod, &resolver_only, "port 5300");
 	assert_command(pod,
-		       "ip -4 rule add pref 9 iif lo ipproto udp dport 54 lookup %d && "
-		       "ip -4 rule del pref 9 ipproto udp dport 53",
+		       "ip -4 rule add pref 9 iif lo ipproto 17 dport 54 lookup %d && "
+		       "ip -4 rule del pref 9 ipproto 17 dport 53",
 		       RAIL_INTERCEPT_TABLE);
 	assert_missing(pod, &anywhere, "IPv4 routing rule '9: iif lo ipproto udp dport 53");
 	close(pod);
