@@ -212,25 +212,38 @@ static void make_nft_rules(const struct rail_interception *interception, struct 
 		add_answer(rules, protocols[i], port);
 }
 
+static int make_table(struct rail_netlink *netlink, const struct nft_rules *rules,
+		      struct rail_error *error)
+{
+	struct rail_nft_batch batch;
+
+	rail_nft_batch_init(&batch);
+	rail_nft_put_table(&batch, TABLE);
+	rail_nft_put_chain(&batch, TABLE, &questions);
+	rail_nft_put_chain(&batch, TABLE, &answers);
+	for (size_t i = 0; i < rules->count; i++)
+		rail_nft_put_rule(&batch, TABLE, rules->rules[i].chain->name,
+				  rules->rules[i].comment, rules->rules[i].expressions,
+				  rules->rules[i].count);
+	return rail_nft_commit(netlink, &batch, "make the nf_tables table '" TABLE "'", error);
+}
+
 static int apply_nft(int netns_fd, const struct rail_interception *interception,
 		     struct rail_error *error)
 {
 	RAIL_CLEANUP(rail_netlink_closep) struct rail_netlink *netlink = NULL;
-	struct rail_nft_batch batch;
 	struct nft_rules rules;
 
 	int result = rail_nft_open(netns_fd, &netlink, error);
 	if (result < 0)
 		return result;
 	make_nft_rules(interception, &rules);
-	rail_nft_batch_init(&batch);
-	rail_nft_put_table(&batch, TABLE);
-	rail_nft_put_chain(&batch, TABLE, &questions);
-	rail_nft_put_chain(&batch, TABLE, &answers);
-	for (size_t i = 0; i < rules.count; i++)
-		rail_nft_put_rule(&batch, TABLE, rules.rules[i].chain->name, rules.rules[i].comment,
-				  rules.rules[i].expressions, rules.rules[i].count);
-	result = rail_nft_commit(netlink, &batch, "make the nf_tables table '" TABLE "'", error);
+	result = make_table(netlink, &rules, error);
+	if (result == -EEXIST) {
+		result = rail_nft_delete_table(netlink, TABLE, error);
+		if (result == 0)
+			result = make_table(netlink, &rules, error);
+	}
 
 	/* No such expression, no such type of chain, no such family. */
 	if (result == -ENOENT || result == -EOPNOTSUPP || result == -EAFNOSUPPORT)

@@ -80,10 +80,7 @@ static void append_table(struct rail_nft_batch *batch, uint16_t type, uint16_t f
 
 void rail_nft_put_table(struct rail_nft_batch *batch, const char *table)
 {
-	/* Deleting fails where there is none, making it succeeds where there is one. */
-	append_table(batch, NFT_MSG_NEWTABLE, NLM_F_CREATE, table);
-	append_table(batch, NFT_MSG_DELTABLE, 0, table);
-	append_table(batch, NFT_MSG_NEWTABLE, NLM_F_CREATE, table);
+	append_table(batch, NFT_MSG_NEWTABLE, NLM_F_CREATE | NLM_F_EXCL, table);
 }
 
 static void put_number(struct rail_request *request, uint16_t type, uint32_t number)

@@ -61,7 +61,8 @@ struct rail_nft_expression {
 int rail_nft_open(int netns_fd, struct rail_netlink **ret_netlink, struct rail_error *error);
 
 void rail_nft_batch_init(struct rail_nft_batch *batch);
-/* Makes the table anew: one of that name goes, with all that is in it. */
+/* EEXIST where there is one. (Taking one away and making it in the same batch costs a grace period
+ * when the socket is closed, also where there was none.) */
 void rail_nft_put_table(struct rail_nft_batch *batch, const char *table);
 void rail_nft_put_chain(struct rail_nft_batch *batch, const char *table,
 			const struct rail_nft_chain *chain);
