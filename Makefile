@@ -16,7 +16,8 @@ PACKAGES_BUILD := gcc libc6-dev pkg-config libcjson-dev libmnl-dev liblmdb-dev l
 PACKAGES_DEMO := $(PACKAGES_BUILD) wireguard-go wireguard-tools iproute2 jq curl python3-minimal \
 	libpython3-stdlib procps util-linux
 PACKAGES_TEST := $(PACKAGES_DEMO) clang clang-tidy clang-format cppcheck libclang-rt-14-dev \
-	libcriterion-dev bats bind9-dnsutils socat strace containernetworking-plugins nftables musl-tools
+	libcriterion-dev bats bind9-dnsutils socat strace containernetworking-plugins nftables musl-tools \
+	busybox-static nodejs golang-go default-jdk-headless postgresql iptables
 PACKAGES_VM := $(PACKAGES_TEST) qemu-system-x86 linux-image-cloud-amd64 cpio kmod iputils-ping iperf3
 
 # ---- who builds -----------------------------------------------------------------------------------
@@ -144,6 +145,15 @@ $(BUILD)/test/unit-tests: $(call objects,$(UNIT_SOURCES)) $(LIBRARY)
 	$(Q)$(AS_OWNER) $(CC) $(BASE_CFLAGS) $(CFLAGS) $(BASE_LDFLAGS) $(LDFLAGS) -o $@ $^ $(LIBS) -lcriterion \
 		-Wl,--no-gc-sections # Criterion finds its tests by their section
 
+# The same client with two C libraries, whatever the variant.
+CLIENTS := $(BUILD)/test/lookup-glibc $(BUILD)/test/lookup-musl
+$(BUILD)/test/lookup-musl: CLIENT_CC := musl-gcc -static
+$(BUILD)/test/lookup-glibc: CLIENT_CC := gcc
+$(CLIENTS): test/clients/lookup.c
+	$(call say,CC,$@)
+	@$(AS_OWNER) mkdir -p $(@D)
+	$(Q)$(AS_OWNER) $(CLIENT_CC) -D_GNU_SOURCE -std=gnu17 $(WARNINGS) $(if $(WERROR),-Werror) -O2 -o $@ $<
+
 # Without the fuzz variant a target is a program that runs the files it is given (the corpus).
 FUZZ_MAIN := $(if $(filter fuzz,$(VARIANT)),,$(BUILD)/test/fuzz/main.o)
 FUZZ_PROGRAMS := $(addprefix $(BUILD)/test/fuzz-,$(FUZZ_TARGETS))
@@ -201,7 +211,7 @@ all-tests: all $(TOOLS) $(BUILD)/test/unit-tests
 unit: $(BUILD)/test/unit-tests
 
 .PHONY: tools
-tools: all $(TOOLS) $(FAULT_TOOLS)
+tools: all $(TOOLS) $(FAULT_TOOLS) $(CLIENTS)
 
 # ---- demo and tests -------------------------------------------------------------------------------
 
@@ -213,7 +223,7 @@ demo: packages-demo
 
 # `make test` runs every target below, each of which also runs alone; T=pattern runs the tests whose names match.
 # What each took is printed at the end, with one line that counts.
-TEST_TARGETS := test-build lint test-unit test-fuzz test-netns test-faults test-demo
+TEST_TARGETS := test-build lint test-unit test-fuzz test-netns test-clients test-faults test-demo
 
 .PHONY: test
 test: packages-test
@@ -272,6 +282,12 @@ test-faults-all: packages-test
 	@$(BUILD_MAKE) WERROR=1 tools
 	@$(BUILD_MAKE) WERROR=1 VARIANT=asan tools
 	@bash test/faults/run.bash all
+
+# Other people's resolvers and programs on the pods of a release.
+.PHONY: test-clients
+test-clients: packages-test
+	@$(BUILD_MAKE) WERROR=1 tools
+	@bash test/lib/netns.bash release '$(T)' test/clients
 
 .PHONY: test-demo
 test-demo: packages-test

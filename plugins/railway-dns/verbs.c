@@ -6,6 +6,7 @@
 #include "pkg/attachment/undo.h"
 #include "pkg/base/cleanup.h"
 #include "pkg/dns/registration.h"
+#include "pkg/net/intercept.h"
 #include "pkg/net/link.h"
 #include "plugins/railway-dns/resolver.h"
 
@@ -18,6 +19,29 @@ static int add_resolver_address(int netns_fd, struct rail_error *error)
 		return result;
 	result = rail_address_add(netlink, RAIL_LOOPBACK_INDEX, &rail_resolver_address, 128, error);
 	return result == -EEXIST ? 0 : result;
+}
+
+/* How the pod's queries get to sockets that are not on port 53. */
+static struct rail_interception interception(const struct rail_attachment *attachment)
+{
+	return (struct rail_interception){.port = attachment->resolver.port,
+					  .any_nameserver = attachment->resolver.any_nameserver};
+}
+
+static int intercept(const struct rail_attachment *attachment, int netns_fd,
+		     struct rail_error *error)
+{
+	const struct rail_interception wanted = interception(attachment);
+
+	if (wanted.port == RAIL_DNS_PORT)
+		return 0;
+
+	int result = rail_interception_apply(netns_fd, &wanted, error);
+	if (result == -ENOTSUP)
+		return rail_wrap(error, result,
+				 "the pod's DNS queries cannot be brought to the resolver: load "
+				 "the modules, or set intercept to false and dnsPort to 53");
+	return rail_wrap(error, result, "bring the pod's DNS queries to the resolver");
 }
 
 /* Before anything is made. From here on a supervisor that starts anew serves the pod too. */
@@ -83,6 +107,8 @@ int dns_add(const struct rail_cni_call *call, struct rail_json **ret_result,
 	if (result == 0)
 		result = add_resolver_address(netns_fd, error);
 	if (result == 0)
+		result = intercept(&attachment, netns_fd, error);
+	if (result == 0)
 		result = ask(&operation, RAIL_REGISTRATION_ADD, netns_fd, error);
 	if (result == 0)
 		result = rail_attachment_finish(&operation, &attachment, error);
@@ -144,6 +170,12 @@ int dns_check(const struct rail_cni_call *call, struct rail_error *error)
 	if (!usable)
 		return rail_fail_code(error, RAIL_CODE_CHECK_FAILED, EADDRNOTAVAIL,
 				      "the resolver's address fd12::10 is not on the pod's lo");
+
+	const struct rail_interception wanted = interception(&attachment);
+	if (wanted.port != RAIL_DNS_PORT)
+		result = rail_interception_check(netns_fd, &wanted, error);
+	if (result < 0)
+		return result;
 	return ask(&operation, RAIL_REGISTRATION_CHECK, -1, error);
 }
 
