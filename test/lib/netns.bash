@@ -1,7 +1,9 @@
 #!/usr/bin/env bash
-# netns.bash VARIANT [PATTERN]: the network tests on the binaries of a variant, each file on a node of its own.
+# netns.bash VARIANT [PATTERN [FILE...]]: the network tests on the binaries of a variant, each file on a node of its own.
 set -uo pipefail
 variant=$1 pattern=${2:-}
+files=("${@:3}")
+[ ${#files[@]} -gt 0 ] || files=(test/netns/*.bats)
 root=$PWD
 export BIN=$root/build/$variant/bin TOOLS=$root/build/$variant/test VARIANT=$variant
 passed=0 failed=0 skipped=0 status=0
@@ -12,7 +14,7 @@ trap 'rm -rf "$output" "$reports"' EXIT
 chmod 0777 "$reports"
 export ASAN_OPTIONS=log_path=$reports/report:detect_leaks=1
 export UBSAN_OPTIONS=log_path=$reports/report:print_stacktrace=1
-for file in test/netns/*.bats; do
+for file in "${files[@]}"; do
 	printf '%s (%s)\n' "$file" "$variant"
 	start=$(date +%s)
 	timeout --foreground 900 bash test/lib/isolate.bash bats --tap ${pattern:+--filter "$pattern"} \

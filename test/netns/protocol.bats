@@ -30,12 +30,6 @@ names() { # POD: what api resolves to in its environment
 	in_pod "$1" getent ahostsv6 api.railway.internal | awk '$2 == "STREAM" {print $1}' | sort -u
 }
 
-record() { # POD: whether the node knows its attachment
-	CNI_CONTAINERID=$1 CNI_NETNS=/run/netns/$1 CNI_VERSION=1.1.0 \
-		plugin railway-ipam CHECK "$(CNI_VERSION=1.1.0 config railway-ipam)"
-	[ "$status" = 0 ]
-}
-
 @test "GC: a list under either key counts, one that is missing or null is not an empty one" {
 	CNI_VERSION=1.1.0 node_conflist "$CONFLIST"
 	resolver_start

@@ -1,7 +1,8 @@
 /*
- * ask HOST PORT: what an HTTP server says of "/", its headers left away; each attempt starts with the name. Linked statically with
- * musl, so that it is in a pod what a program of Alpine's is. A server that does not listen yet is waited for; a name that is not
- * there, or an address that cannot be reached, is an answer: status 1.
+ * ask HOST PORT: what an HTTP server says of "/", its headers left away; each attempt starts with
+ * the name. Linked statically with musl, so that it is in a pod what a program of Alpine's is. A
+ * server that does not listen yet is waited for; a name that is not there, or an address that
+ * cannot be reached, is an answer: status 1.
  */
 #include <errno.h>
 #include <netdb.h>

@@ -5,6 +5,8 @@
 
 DEPLOY=$BATS_TEST_DIRNAME/../../deploy
 IMAGE=railway.test/busybox:1
+# The one place outside of this node where a runtime leaves something: other nodes on this machine have other names.
+CGROUP=/railway-test-$(stat -Lc %i /proc/self/ns/pid)
 
 # A runtime's plugin directory: ours beside the reference plugins, of which containerd needs loopback.
 plugin_directory() {
@@ -56,11 +58,11 @@ cri() { /usr/bin/python3 "$BATS_TEST_DIRNAME/cri.py" "$@"; }
 # pod NAME NAMESPACE [ANNOTATIONS]: a pod's configuration as the kubelet sends it, its resolv.conf naming the resolver; prints the file.
 pod() {
 	local file=$NODE/$2.$1.json
-	jq -n --arg name "$1" --arg namespace "$2" --argjson annotations "${3:-{\}}" '{
+	jq -n --arg name "$1" --arg namespace "$2" --arg cgroup "$CGROUP" --argjson annotations "${3:-{\}}" '{
 		metadata: {name: $name, uid: "uid-\($namespace)-\($name)", namespace: $namespace}, hostname: $name,
 		dns_config: {servers: ["fd12::10"], searches: ["railway.internal"]},
 		labels: {"io.kubernetes.pod.name": $name}, annotations: $annotations,
-		linux: {cgroup_parent: "/railway-test"}}' >"$file"
+		linux: {cgroup_parent: $cgroup}}' >"$file"
 	echo "$file"
 }
 
@@ -77,11 +79,11 @@ pod_run() {
 # ask POD HOST: what the pod at that name or address says.
 ask() { cri exec "${container[$1]}" ask "$2" 8080; }
 
-# What a node with containerd could have left. Its cgroups, mounts and netns are its own to take away: they must go, too.
+# What a node with a runtime could have left of its pods.
 runtime_leftovers() {
 	leftovers
 	ls /run/netns
-	find /sys/fs/cgroup -type d -path '*/railway-test/*' 2>/dev/null
+	find /sys/fs/cgroup -type d -path "*$CGROUP/*" 2>/dev/null
 	pgrep containerd-shim || true
 }
 
@@ -94,7 +96,7 @@ runtime_teardown() {
 	pkill -KILL -x busybox || true
 	pkill -KILL -x sleep || true
 	grep -o " $NODE/[^ ]*" /proc/self/mounts | tac | xargs -rn1 umount -l || true
-	find /sys/fs/cgroup -depth -type d \( -path '*/railway-test*' \) -exec rmdir {} + 2>/dev/null || true
+	find /sys/fs/cgroup -depth -type d -path "*$CGROUP*" -exec rmdir {} + 2>/dev/null || true
 	if [ -n "${BATS_ERROR_STATUS:-}" ] && [ -s "$NODE/containerd.log" ]; then
 		grep -E 'level=(error|warn)' "$NODE/containerd.log" | cut -c1-600 | sed 's/^/# containerd: /' | tail -10
 	fi
