@@ -20,7 +20,7 @@ PACKAGES_TEST = $(PACKAGES_DEMO) clang clang-tidy clang-format cppcheck libclang
 	$(PACKAGES_RUNTIMES)
 # Another vendor's containerd and runc do as well, and would have to make room for Debian's.
 PACKAGES_RUNTIMES = $(foreach p,containerd runc,$(shell command -v $(p) >/dev/null || echo $(p))) busybox-static \
-	golang-go golang-github-appc-cni-dev protobuf-compiler python3-protobuf python3-grpcio systemd
+	golang-go golang-github-appc-cni-dev protobuf-compiler python3-protobuf python3-grpcio python3-yaml patchelf systemd
 PACKAGES_VM = $(PACKAGES_TEST) qemu-system-x86 linux-image-cloud-amd64 cpio kmod
 
 # ---- who builds -----------------------------------------------------------------------------------

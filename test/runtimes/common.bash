@@ -8,6 +8,15 @@ IMAGE=railway.test/busybox:1
 # The one place outside of this node where a runtime leaves something: other nodes on this machine have other names.
 CGROUP=/railway-test-$(stat -Lc %i /proc/self/ns/pid)
 
+# wait_until COMMAND...: until it succeeds; fails after a minute.
+wait_until() {
+	local end=$((SECONDS + 60))
+	until "$@"; do
+		[ $SECONDS -lt $end ] || { echo "not within a minute: $*"; return 1; }
+		sleep 0.02
+	done
+}
+
 # A runtime's plugin directory: ours beside the reference plugins, of which containerd needs loopback.
 plugin_directory() {
 	mkdir -p "$NODE/bin"
