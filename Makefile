@@ -238,6 +238,8 @@ $(addprefix fuzz-,$(FUZZ_TARGETS)): fuzz-%:
 # What takes longer than a person waits.
 .PHONY: test-long
 test-long: packages-test
+	@$(BUILD_MAKE) WERROR=1 VARIANT=asan tools runtime-tools
+	@RUNTIMES='$(CURDIR)/$(RUNTIMES)' bash test/lib/netns.bash asan '$(T)' test/runtimes/*.bats
 	@for target in $(FUZZ_TARGETS); do \
 		$(BUILD_MAKE) FUZZ_SECONDS=600 fuzz-$$target || exit 1; done
 
@@ -269,9 +271,7 @@ $(RUNTIMES)/ask: test/runtimes/ask.c
 .PHONY: test-runtimes
 test-runtimes: packages-test
 	@$(BUILD_MAKE) WERROR=1 tools runtime-tools
-	@$(BUILD_MAKE) WERROR=1 VARIANT=asan tools
 	@RUNTIMES='$(CURDIR)/$(RUNTIMES)' bash test/lib/netns.bash release '$(T)' test/runtimes/*.bats
-	@RUNTIMES='$(CURDIR)/$(RUNTIMES)' bash test/lib/netns.bash asan '$(T)' test/runtimes/*.bats
 
 .PHONY: test-demo
 test-demo: packages-test
@@ -313,5 +313,5 @@ help:
 	@printf '                %s\n' $(TEST_TARGETS)
 	@echo 'sudo make bench ADD and DEL beside bridge + host-local'
 	@echo 'make test-vm    kernel WireGuard in a virtual machine (T=pattern); make vm-shell: a shell in it'
-	@echo 'sudo make test-long  every fuzz target for ten minutes'
+	@echo 'sudo make test-long  real runtimes with sanitizers, and every fuzz target for ten minutes'
 	@echo 'make fuzz-NAME  FUZZ_SECONDS=60; NAME: $(FUZZ_TARGETS)'
