@@ -60,6 +60,10 @@ BASE_CFLAGS += -O2
 else ifeq ($(VARIANT),asan)
 BASE_CFLAGS += -O1 -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=all
 BASE_LDFLAGS += -fsanitize=address,undefined
+else ifeq ($(VARIANT),pauses)
+# For tests: processes can be stopped at the moments of pkg/base/pause.h.
+BASE_CPPFLAGS += -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=2 -DRAIL_PAUSES
+BASE_CFLAGS += -O2
 else ifeq ($(VARIANT),fuzz)
 CC := clang
 BASE_CPPFLAGS += -DRAIL_FUZZ
@@ -67,7 +71,7 @@ BASE_CFLAGS += -O1 -fno-omit-frame-pointer -fsanitize=fuzzer-no-link,address,und
 	-fno-sanitize-recover=all
 BASE_LDFLAGS += -fsanitize=fuzzer,address,undefined
 else
-$(error VARIANT=$(VARIANT): known are release, clang, asan, fuzz)
+$(error VARIANT=$(VARIANT): known are release, clang, asan, pauses, fuzz)
 endif
 ifneq ($(WERROR),)
 BASE_CFLAGS += -Werror
@@ -239,7 +243,7 @@ $(addprefix fuzz-,$(FUZZ_TARGETS)): fuzz-%:
 .PHONY: test-long
 test-long: packages-test
 	@$(BUILD_MAKE) WERROR=1 VARIANT=asan tools runtime-tools
-	@RUNTIMES='$(CURDIR)/$(RUNTIMES)' bash test/lib/netns.bash asan '$(T)' test/runtimes/*.bats
+	@RUNTIMES='$(CURDIR)/$(RUNTIMES)' TRANSPORTS=auto bash test/lib/netns.bash asan '$(T)' test/runtimes/*.bats
 	@for target in $(FUZZ_TARGETS); do \
 		$(BUILD_MAKE) FUZZ_SECONDS=600 fuzz-$$target || exit 1; done
 
@@ -247,6 +251,7 @@ test-long: packages-test
 test-netns: packages-test
 	@$(BUILD_MAKE) WERROR=1 tools
 	@$(BUILD_MAKE) WERROR=1 VARIANT=asan tools
+	@$(BUILD_MAKE) WERROR=1 VARIANT=pauses all
 	@bash test/lib/netns.bash release '$(T)'
 	@bash test/lib/netns.bash asan '$(T)'
 
@@ -271,7 +276,7 @@ $(RUNTIMES)/ask: test/runtimes/ask.c
 .PHONY: test-runtimes
 test-runtimes: packages-test
 	@$(BUILD_MAKE) WERROR=1 tools runtime-tools
-	@RUNTIMES='$(CURDIR)/$(RUNTIMES)' bash test/lib/netns.bash release '$(T)' test/runtimes/*.bats
+	@RUNTIMES='$(CURDIR)/$(RUNTIMES)' TRANSPORTS=auto bash test/lib/netns.bash release '$(T)' test/runtimes/*.bats
 
 .PHONY: test-demo
 test-demo: packages-test
@@ -296,6 +301,7 @@ packages-vm:
 
 vm-image: packages-vm
 	@$(BUILD_MAKE) tools
+	@$(BUILD_MAKE) VARIANT=pauses all
 	@$(AS_OWNER) bash test/vm/image.bash $(VM_IMAGE)
 
 test-vm: vm-image

@@ -7,6 +7,7 @@
 
 #include "pkg/attachment/undo.h"
 #include "pkg/base/cleanup.h"
+#include "pkg/net/link.h"
 
 /* What a plugin adds, and what an earlier one must have added. */
 static const struct plugin_parts {
@@ -165,7 +166,7 @@ static int begin_new(struct rail_operation *operation, const struct rail_netns_i
 		.state = RAIL_PENDING,
 		.owner = operation->self,
 		.netns = *netns,
-		.nsid = -1,
+		.interface.nsid = RAIL_NSID_NONE,
 	};
 	struct rail_attachment existing;
 	bool is_enabled = false;

@@ -7,6 +7,7 @@
 
 #include "pkg/attachment/attachment.h"
 #include "pkg/base/cleanup.h"
+#include "pkg/base/pause.h"
 #include "pkg/dns/registration.h"
 #include "pkg/mesh/lock.h"
 #include "pkg/mesh/pod.h"
@@ -99,12 +100,17 @@ static int unname(struct rail_operation *operation, const struct rail_attachment
 	return rail_transaction_commit(&live, error);
 }
 
-/* The attachment's netns: 1, or 0 where it is gone. */
-static int reopen_netns(const struct rail_attachment *attachment, int *ret_fd,
+/* The attachment's netns: 1, or 0 where it is gone. The path that ADD was given may be gone while
+ * the runtime knows another one. */
+static int reopen_netns(const struct rail_operation *operation,
+			const struct rail_attachment *attachment, int *ret_fd,
 			struct rail_error *error)
 {
 	int result = rail_netns_reopen(attachment->netns_path, &attachment->netns, ret_fd);
 
+	if ((result == -ENOENT || result == -ESTALE) && operation->call->netns != NULL &&
+	    rail_attachment_key_equal(&attachment->key, &operation->key))
+		result = rail_netns_reopen(operation->call->netns, &attachment->netns, ret_fd);
 	if (result == -ENOENT || result == -ESTALE)
 		return 0;
 	if (result < 0)
@@ -112,13 +118,14 @@ static int reopen_netns(const struct rail_attachment *attachment, int *ret_fd,
 	return 1;
 }
 
-static int remove_resolver_address(const struct rail_attachment *attachment,
+static int remove_resolver_address(const struct rail_operation *operation,
+				   const struct rail_attachment *attachment,
 				   struct rail_error *error)
 {
 	RAIL_CLEANUP(rail_netlink_closep) struct rail_netlink *netlink = NULL;
 	RAIL_CLOSE int fd = -1;
 
-	int result = reopen_netns(attachment, &fd, error);
+	int result = reopen_netns(operation, attachment, &fd, error);
 	if (result <= 0)
 		return result; /* it went with the netns */
 	result = rail_netlink_open(fd, &netlink, error);
@@ -145,7 +152,7 @@ static int undo_name(struct rail_operation *operation, const struct rail_attachm
 	int result = rail_registration_ask(operation->settings.resolver_socket, &request, -1, &one);
 	if (result < 0 && result != -ECONNREFUSED && result != -ENOENT)
 		rail_error_collect(&all, &one);
-	if (remove_resolver_address(attachment, &one) < 0)
+	if (remove_resolver_address(operation, attachment, &one) < 0)
 		rail_error_collect(&all, &one);
 
 	return rail_error_outcome(&all, error);
@@ -182,13 +189,14 @@ static bool environment_is_empty(struct rail_operation *operation, const struct 
 	       rail_member_list(live, prefix, &members, &count, NULL) == 0 && count == 0;
 }
 
-static int remove_interface(const struct rail_attachment *attachment, struct rail_error *error)
+static int remove_interface(const struct rail_operation *operation,
+			    const struct rail_attachment *attachment, struct rail_error *error)
 {
 	RAIL_CLOSE int fd = -1;
 
 	if ((attachment->parts & RAIL_PART_INTERFACE) == 0)
 		return 0;
-	int result = reopen_netns(attachment, &fd, error);
+	int result = reopen_netns(operation, attachment, &fd, error);
 	if (result < 0)
 		return result;
 	return rail_pod_destroy(fd, &attachment->prefix, &attachment->address,
@@ -230,8 +238,9 @@ static int undo_mesh(struct rail_operation *operation, struct rail_attachment *a
 		locked = remove_member(operation, attachment, &member, &was_there, &one);
 	if (locked < 0)
 		rail_error_collect(&all, &one);
+	rail_pause("member-removed");
 
-	if (remove_interface(attachment, &one) < 0)
+	if (remove_interface(operation, attachment, &one) < 0)
 		rail_error_collect(&all, &one);
 	else
 		attachment->parts &= ~(uint32_t)RAIL_PART_INTERFACE;
@@ -356,9 +365,7 @@ static uint32_t doomed_parts(const struct rail_attachment *attachment)
 		return RAIL_PARTS_ALL;
 	if (result < 0)
 		return 0;
-	rail_cleanup_close(&fd);
-	fd = -1;
-	result = rail_wiring_open_pod(attachment, &fd);
+	result = rail_wiring_verify_pod(attachment);
 	/* Its pod is alive and may be asked about (CHECK) and will be DELeted: the record stays. */
 	return result == -ENOENT || result == -ESTALE ? RAIL_PARTS_ALL & ~(uint32_t)RAIL_PART_LEASE
 						      : 0;

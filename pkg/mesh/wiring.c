@@ -7,6 +7,7 @@
 #include <time.h>
 
 #include "pkg/base/cleanup.h"
+#include "pkg/base/pause.h"
 #include "pkg/net/netns.h"
 #include "pkg/wg/key.h"
 
@@ -86,25 +87,27 @@ static int reconcile(const struct rail_attachment *pod, int netns_fd,
 	return transport->apply(netns_fd, &pod->interface, &changes, error);
 }
 
-int rail_wiring_open_pod(const struct rail_attachment *pod, int *ret_netns_fd)
+/* The netns, where it is still the stored one. Whoever reads or changes the interface in it sees by
+ * its key whether that is the stored one, too. */
+static int open_netns(const struct rail_attachment *pod, int *ret_netns_fd)
 {
-	const struct rail_transport *transport = rail_transport_by_name(pod->interface.transport);
-	RAIL_CLOSE int fd = -1;
-
 	if ((pod->parts & RAIL_PART_INTERFACE) == 0)
 		return -ESTALE;
-	if (transport == NULL)
+	if (rail_transport_by_name(pod->interface.transport) == NULL)
 		return -ENOTSUP;
-	int result = rail_netns_reopen(pod->netns_path, &pod->netns, &fd);
+	return rail_netns_reopen(pod->netns_path, &pod->netns, ret_netns_fd);
+}
+
+int rail_wiring_verify_pod(const struct rail_attachment *pod)
+{
+	RAIL_CLOSE int fd = -1;
+	int result = open_netns(pod, &fd);
+
 	if (result < 0)
 		return result;
-	result = transport->verify(fd, &pod->interface, NULL);
-	if (result == -ENODEV || result == -ESRCH)
-		return -ESTALE;
-	if (result < 0)
-		return result;
-	*ret_netns_fd = RAIL_TAKE_FD(fd);
-	return 0;
+	result =
+		rail_transport_by_name(pod->interface.transport)->verify(fd, &pod->interface, NULL);
+	return result == -ENODEV || result == -ESRCH ? -ESTALE : result;
 }
 
 int rail_wiring_give_peers(struct rail_store *store, const struct rail_attachment *pod,
@@ -116,6 +119,7 @@ int rail_wiring_give_peers(struct rail_store *store, const struct rail_attachmen
 	int result = list_members(store, &pod->prefix, &members, &count, error);
 	if (result < 0)
 		return result;
+	rail_pause("membership-read");
 	return reconcile(pod, netns_fd, members, count, error);
 }
 
@@ -132,7 +136,7 @@ static int visit_pod(struct rail_store *store, const struct rail_attachment_key 
 		return result;
 	if (ret_pod->owner.pid != 0 && !rail_process_alive(&ret_pod->owner))
 		return -ENODEV;
-	result = rail_wiring_open_pod(ret_pod, ret_netns_fd);
+	result = open_netns(ret_pod, ret_netns_fd);
 	if (result == -ENOENT || result == -ESTALE)
 		return -ENODEV;
 	if (result < 0)

@@ -45,6 +45,23 @@ int rail_link_move(struct rail_netlink *netlink, int index, int netns_fd, struct
 /* Succeeds where it is gone. */
 int rail_link_delete(struct rail_netlink *netlink, int index, struct rail_error *error);
 
+/*
+ * A netns that has no path any more is still reached by the number under which the socket's netns
+ * knows it (IFLA_TARGET_NETNSID). RAIL_NSID_NONE: the socket's own netns. Numbers are reused when
+ * their netns is gone: look at what is there before changing it.
+ */
+enum { RAIL_NSID_NONE = -1 };
+
+/* Gives the netns its number where it has none yet. It has it until it is gone. */
+int rail_nsid_of(struct rail_netlink *netlink, int netns_fd, int32_t *ret_nsid,
+		 struct rail_error *error);
+/* All links, for free(). Nothing where no netns has the number. */
+int rail_link_list(struct rail_netlink *netlink, int32_t nsid, struct rail_link **ret_links,
+		   size_t *ret_count, struct rail_error *error);
+/* Succeeds where it is gone. */
+int rail_link_delete_within(struct rail_netlink *netlink, int32_t nsid, int index,
+			    struct rail_error *error);
+
 /* Adds an IPv6 address without duplicate address detection and without the prefix's route. EEXIST
  * where it is there. */
 int rail_address_add(struct rail_netlink *netlink, int index, const struct in6_addr *address,

@@ -65,7 +65,6 @@ struct rail_attachment {
 
 	char netns_path[RAIL_NETNS_PATH_SIZE];
 	struct rail_netns_id netns;
-	int32_t nsid; /* of the netns, seen from the host (RTM_NEWNSID); -1: none */
 
 	struct rail_interface interface;	/* with RAIL_PART_INTERFACE */
 	struct rail_resolver_settings resolver; /* with RAIL_PART_NAME */

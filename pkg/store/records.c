@@ -196,7 +196,7 @@ void rail_write_attachment(struct rail_writer *writer, const struct rail_attachm
 	WRITE_TEXT(writer, attachment->netns_path);
 	rail_write_u64(writer, attachment->netns.device);
 	rail_write_u64(writer, attachment->netns.inode);
-	rail_write_u32(writer, (uint32_t)attachment->nsid);
+	rail_write_u32(writer, (uint32_t)attachment->interface.nsid);
 	write_interface(writer, &attachment->interface);
 	write_resolver(writer, &attachment->resolver);
 }
@@ -218,7 +218,7 @@ bool rail_read_attachment(struct rail_reader *reader, struct rail_attachment *at
 	READ_TEXT(reader, attachment->netns_path);
 	attachment->netns.device = rail_read_u64(reader);
 	attachment->netns.inode = rail_read_u64(reader);
-	attachment->nsid = (int32_t)rail_read_u32(reader);
+	attachment->interface.nsid = (int32_t)rail_read_u32(reader);
 	read_interface(reader, &attachment->interface);
 	read_resolver(reader, &attachment->resolver);
 	return read_whole(reader);

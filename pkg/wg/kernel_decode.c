@@ -232,6 +232,10 @@ int rail_kernel_decode(const struct nlmsghdr *message, struct rail_kernel_dump *
 		int result = 0;
 
 		switch (mnl_attr_get_type(attribute)) {
+		case WGDEVICE_A_IFINDEX:
+			is_valid &=
+				rail_attribute_bytes(attribute, &dump->index, sizeof(dump->index));
+			break;
 		case WGDEVICE_A_PUBLIC_KEY:
 			is_valid &= rail_attribute_bytes(attribute, dump->device.public_key.bytes,
 							 sizeof(dump->device.public_key.bytes));

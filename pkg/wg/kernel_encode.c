@@ -5,29 +5,37 @@
 #include "pkg/net/request.h"
 #include "pkg/wg/kernel_message.h"
 
-static void begin(uint16_t family, int index, uint16_t flags, uint8_t command,
-		  struct rail_request *request)
+void rail_kernel_encode_get(uint16_t family, const char *name, struct rail_request *ret_request)
 {
-	const struct genlmsghdr header = {.cmd = command, .version = WG_GENL_VERSION};
+	const struct genlmsghdr header = {.cmd = WG_CMD_GET_DEVICE, .version = WG_GENL_VERSION};
 
-	rail_request_init(request, family, flags, &header, sizeof(header));
-	rail_request_put_u32(request, WGDEVICE_A_IFINDEX, (uint32_t)index);
+	rail_request_init(ret_request, family, NLM_F_DUMP, &header, sizeof(header));
+	rail_request_put_string(ret_request, WGDEVICE_A_IFNAME, name);
 }
 
-void rail_kernel_encode_get(uint16_t family, int index, struct rail_request *ret_request)
+static void begin_set(uint16_t family, int index, struct rail_request *request)
 {
-	begin(family, index, NLM_F_DUMP, WG_CMD_GET_DEVICE, ret_request);
+	const struct genlmsghdr header = {.cmd = WG_CMD_SET_DEVICE, .version = WG_GENL_VERSION};
+
+	rail_request_init(request, family, 0, &header, sizeof(header));
+	rail_request_put_u32(request, WGDEVICE_A_IFINDEX, (uint32_t)index);
 }
 
 void rail_kernel_encode_configure(uint16_t family, int index, const struct rail_key *private_key,
 				  uint16_t listen_port, struct rail_request *ret_request)
 {
-	begin(family, index, 0, WG_CMD_SET_DEVICE, ret_request);
+	begin_set(family, index, ret_request);
 	if (private_key != NULL)
 		rail_request_put(ret_request, WGDEVICE_A_PRIVATE_KEY, private_key->bytes,
 				 sizeof(private_key->bytes));
 	if (listen_port != 0)
 		rail_request_put_u16(ret_request, WGDEVICE_A_LISTEN_PORT, listen_port);
+}
+
+void rail_kernel_encode_clear(uint16_t family, int index, struct rail_request *ret_request)
+{
+	begin_set(family, index, ret_request);
+	rail_request_put_u32(ret_request, WGDEVICE_A_FLAGS, WGDEVICE_F_REPLACE_PEERS);
 }
 
 static int put_endpoint(struct rail_request *request, const struct rail_endpoint *endpoint)
@@ -161,7 +169,7 @@ int rail_kernel_encode_changes(uint16_t family, int index, const struct rail_cha
 	if (position->change >= changes->count)
 		return 0;
 
-	begin(family, index, 0, WG_CMD_SET_DEVICE, ret_request);
+	begin_set(family, index, ret_request);
 	struct nlattr *peers = rail_request_nest(ret_request, WGDEVICE_A_PEERS);
 	while (position->change < changes->count && result > 0)
 		result = put_peer(ret_request, &changes->changes[position->change], position);

@@ -21,8 +21,8 @@ enum {
 	RAIL_KERNEL_ALLOWED_IPS_MAXIMUM = 1 << 22,
 };
 
-/* Asks for the whole device, as a dump. */
-void rail_kernel_encode_get(uint16_t family, int index, struct rail_request *ret_request);
+/* Asks for the whole device, as a dump. The name is a link's: at most IFNAMSIZ - 1 long. */
+void rail_kernel_encode_get(uint16_t family, const char *name, struct rail_request *ret_request);
 
 /*
  * Sets the private key (NULL: left as it is) and the listen port (0: left as it is, which is any
@@ -30,6 +30,9 @@ void rail_kernel_encode_get(uint16_t family, int index, struct rail_request *ret
  */
 void rail_kernel_encode_configure(uint16_t family, int index, const struct rail_key *private_key,
 				  uint16_t listen_port, struct rail_request *ret_request);
+
+/* Takes all peers off the device. */
+void rail_kernel_encode_clear(uint16_t family, int index, struct rail_request *ret_request);
 
 /* How far the encoding of changes has got. Starts as {0}. */
 struct rail_kernel_position {
@@ -50,6 +53,7 @@ int rail_kernel_encode_changes(uint16_t family, int index, const struct rail_cha
  * rail_device_done, also after a failure. */
 struct rail_kernel_dump {
 	struct rail_device device;
+	int index;		 /* of the link */
 	size_t allowed_ip_count; /* of all peers */
 	bool head_only;		 /* peers are skipped */
 	bool has_head; /* what is the device's own has come: it stands in the first message */

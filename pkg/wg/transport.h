@@ -18,6 +18,9 @@ struct rail_interface {
 	uint16_t listen_port; /* in the host's netns */
 	char alias[64]; /* IFLA_IFALIAS: tells our interface from another under a reused number */
 
+	/* Kernel only: of its netns, seen from the host's (pkg/net/link.h); else RAIL_NSID_NONE. */
+	int32_t nsid;
+
 	/* Userspace only: */
 	char device_name[IFNAMSIZ];  /* names the UAPI socket; unique on the node */
 	struct rail_process process; /* the process that carries the packets */
@@ -54,8 +57,8 @@ struct rail_transport {
 		      void *context, struct rail_interface *ret_interface,
 		      struct rail_error *error);
 
-	/* Reads the device. netns_fd is the pod's. ENODEV where the interface or its process is
-	 * gone. */
+	/* Reads the device. netns_fd is the pod's. ENODEV where the interface is gone or has
+	 * another key than it was given, or its process is gone. */
 	int (*read)(int netns_fd, const struct rail_interface *interface,
 		    struct rail_device *ret_device, struct rail_error *error);
 
@@ -66,16 +69,17 @@ struct rail_transport {
 	int (*verify)(int netns_fd, const struct rail_interface *interface,
 		      struct rail_error *error);
 
-	/* Applies changes in order. A device that was busy with the same change before is no error.
-	 */
+	/* Applies changes in order. A device that was busy with the same change before is no error;
+	 * ENODEV as for read. */
 	int (*apply)(int netns_fd, const struct rail_interface *interface,
 		     const struct rail_changes *changes, struct rail_error *error);
 
 	/*
-	 * Takes the interface away, with its process and its socket's file. netns_fd may be
-	 * negative (the netns has no path any more): what can be reached from the host is then
-	 * still removed. Succeeds where there is nothing. Never ends a process whose start time is
-	 * not the stored one.
+	 * Takes the interface away, with its process and its socket's file, also where the pod has
+	 * given it another name. netns_fd may be negative (the netns has no path any more): what
+	 * can be reached from the host is then still removed, the link by the netns's number.
+	 * Succeeds where there is nothing. Never ends a process whose start time is not the stored
+	 * one.
 	 */
 	int (*destroy)(int netns_fd, const struct rail_interface *interface,
 		       struct rail_error *error);

@@ -366,7 +366,7 @@ int rail_userspace_create(const struct rail_interface_request *request,
 				    .stand_in_fd = -EBADF};
 	RAIL_CLEANUP(rail_key_wipe) struct rail_key private_key = {.bytes = {0}};
 
-	*ret_interface = (struct rail_interface){.transport = "userspace"};
+	*ret_interface = (struct rail_interface){.transport = "userspace", .nsid = RAIL_NSID_NONE};
 
 	int result = rail_transport_check_request(request, error);
 	if (result < 0)

@@ -7,6 +7,7 @@
 
 #include "pkg/attachment/undo.h"
 #include "pkg/base/cleanup.h"
+#include "pkg/base/pause.h"
 #include "pkg/mesh/lock.h"
 #include "pkg/mesh/pod.h"
 #include "pkg/mesh/wiring.h"
@@ -57,6 +58,7 @@ static int wire(struct rail_operation *operation, struct rail_attachment *attach
 	if (result < 0)
 		return result;
 
+	rail_pause("member-stored");
 	result = rail_wiring_give_peers(operation->store, attachment, netns_fd, error);
 	if (result == 0)
 		result = lock.needs_repair

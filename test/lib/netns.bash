@@ -1,11 +1,12 @@
 #!/usr/bin/env bash
-# netns.bash VARIANT [PATTERN [FILE...]]: the network tests on the binaries of a variant, each file on a node of its own.
+# netns.bash VARIANT [PATTERN [FILE...]]: the network tests on the binaries of a variant, each file on a node of its own, with
+# wireguard-go and, where this machine's kernel has it, with the kernel's WireGuard.
 set -uo pipefail
 variant=$1 pattern=${2:-}
 files=("${@:3}")
 [ ${#files[@]} -gt 0 ] || files=(test/netns/*.bats)
 root=$PWD
-export BIN=$root/build/$variant/bin TOOLS=$root/build/$variant/test VARIANT=$variant
+export BIN=$root/build/$variant/bin TOOLS=$root/build/$variant/test VARIANT=$variant PAUSES=$root/build/pauses/bin
 passed=0 failed=0 skipped=0 status=0
 output=$(mktemp)
 reports=$(mktemp -d)
@@ -14,8 +15,12 @@ trap 'rm -rf "$output" "$reports"' EXIT
 chmod 0777 "$reports"
 export ASAN_OPTIONS=log_path=$reports/report:detect_leaks=1
 export UBSAN_OPTIONS=log_path=$reports/report:print_stacktrace=1
-for file in "${files[@]}"; do
-	printf '%s (%s)\n' "$file" "$variant"
+# TRANSPORTS: others than these, by their names.
+read -ra transports <<<"${TRANSPORTS:-userspace}"
+if [ -z "${TRANSPORTS:-}" ] && unshare --net ip link add type wireguard 2>/dev/null; then transports+=(kernel); fi
+for file in "${files[@]}"; do for TRANSPORT in "${transports[@]}"; do
+	export TRANSPORT
+	printf '%s (%s, %s)\n' "$file" "$variant" "$TRANSPORT"
 	start=$(date +%s)
 	timeout --foreground 900 bash test/lib/isolate.bash bats --tap ${pattern:+--filter "$pattern"} \
 		"$file" 2>&1 | tee "$output" | sed 's/^/    /'
@@ -24,7 +29,7 @@ for file in "${files[@]}"; do
 	passed=$((passed + $(grep '^ok ' "$output" | grep -vc '# skip')))
 	failed=$((failed + $(grep -c '^not ok ' "$output")))
 	printf '    %d s\n' "$(($(date +%s) - start))"
-done
+done; done
 if compgen -G "$reports/report*" >/dev/null; then
 	echo "sanitizers reported:" >&2
 	cat "$reports"/report* >&2

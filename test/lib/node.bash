@@ -1,11 +1,13 @@
 # A node and its pods, for tests and the demo: sourced, inside test/lib/isolate.bash.
 #
 #   BIN    the directory of the built binaries        TOOLS  of the test tools
+#   TRANSPORT  what carries packets: kernel, userspace; auto
 #   NODE   where this node's own files are; conflists name it in their N-keys
 #
 # shellcheck shell=bash
 
 NODE=${NODE:-/run/node}
+TRANSPORT=${TRANSPORT:-auto}
 CHAIN=$TOOLS/chain
 export CNI_PATH=$BIN CHAIN_CACHE=$NODE/cache
 
@@ -14,7 +16,7 @@ node_conflist() {
 	local mesh=${2:-} dns=${3:-}
 	cat >"$1" <<EOF
 { "cniVersion": "${CNI_VERSION:-1.0.0}", "name": "railway", "plugins": [
-  { "type": "railway-mesh", "ipam": { "type": "railway-ipam" }, "trustArgs": true${mesh:+, $mesh},
+  { "type": "railway-mesh", "ipam": { "type": "railway-ipam" }, "trustArgs": true, "transport": "$TRANSPORT"${mesh:+, $mesh},
     "capabilities": { "io.kubernetes.cri.pod-annotations": true, "ips": true } },
   { "type": "railway-dns"${dns:+, $dns},
     "capabilities": { "io.kubernetes.cri.pod-annotations": true, "dns": true } } ] }

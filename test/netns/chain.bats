@@ -35,7 +35,7 @@ ask() { # POD NAME PORT
 	cat >"$CONFLIST" <<-EOF
 		{ "cniVersion": "1.0.0", "name": "railway", "plugins": [
 		  { "type": "railway-ipam", "trustArgs": true },
-		  { "type": "railway-mesh" }, { "type": "railway-dns" } ] }
+		  { "type": "railway-mesh", "transport": "$TRANSPORT" }, { "type": "railway-dns" } ] }
 	EOF
 	resolver_start
 	pod_add web production web
@@ -60,7 +60,7 @@ ask() { # POD NAME PORT
 		  { "type": "bridge", "bridge": "br-public", "isGateway": true,
 		    "ipam": { "type": "host-local", "dataDir": "$NODE/host-local",
 		              "ranges": [[{ "subnet": "10.88.0.0/24" }]], "routes": [{ "dst": "0.0.0.0/0" }] } },
-		  { "type": "railway-mesh", "ipam": { "type": "railway-ipam" }, "trustArgs": true },
+		  { "type": "railway-mesh", "ipam": { "type": "railway-ipam" }, "trustArgs": true, "transport": "$TRANSPORT" },
 		  { "type": "railway-dns" } ] }
 	EOF
 	resolver_start
@@ -143,9 +143,9 @@ ask() { # POD NAME PORT
 	done
 	plugin railway-mesh GC "$(CNI_VERSION=1.1.0 config railway-mesh '"ipam":{"type":"railway-ipam"}')"
 	[ "$status" = 0 ]
-	[ "$(wg show interfaces | wc -w)" = 3 ]
+	[ "$(devices)" = 3 ]
 	"$CHAIN" gc "$CONFLIST" one/eth0 three/eth0
-	[ "$(wg show interfaces | wc -w)" = 2 ]
+	[ "$(devices)" = 2 ]
 	pod_check one
 	pod_check three
 	[ "$(in_pod one getent ahostsv6 api.railway.internal | grep -c STREAM)" = 2 ]

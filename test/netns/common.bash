@@ -1,5 +1,6 @@
 # What the network tests share. shellcheck shell=bash
 . "$BATS_TEST_DIRNAME/../lib/node.bash"
+. "$BATS_TEST_DIRNAME/../lib/wireguard.bash"
 
 setup() {
 	NODE=/run/node
@@ -34,7 +35,9 @@ plugin() {
 
 # config TYPE [KEYS]: a plugin's configuration with more keys.
 config() {
-	echo "{\"cniVersion\":\"${CNI_VERSION:-1.0.0}\",\"name\":\"railway\",\"type\":\"$1\"${2:+,$2}}"
+	local transport=
+	[ "$1" != railway-mesh ] || transport=",\"transport\":\"$TRANSPORT\""
+	echo "{\"cniVersion\":\"${CNI_VERSION:-1.0.0}\",\"name\":\"railway\",\"type\":\"$1\"$transport${2:+,$2}}"
 }
 
 # expect_error CODE PATTERN: exactly one CNI error on standard output, with this code and a message that matches.
@@ -44,14 +47,6 @@ expect_error() {
 	[ "$(jq -r .code <<<"$output")" = "$1" ] || { echo "not code $1: $output"; return 1; }
 	jq -r .msg <<<"$output" | grep -qE -- "$2" || { echo "message does not say $2: $output"; return 1; }
 	[ -n "$(jq -r '.cniVersion // empty' <<<"$output")" ] || { echo "no cniVersion: $output"; return 1; }
-}
-
-# Everything that an attachment could have left on this node.
-leftovers() {
-	wg show interfaces
-	pgrep -x wireguard-go || true
-	ls /var/run/wireguard 2>/dev/null || true
-	ip -o link | grep -E 'rwg|railway' || true
 }
 
 # refute COMMAND...: fails where the command succeeds (a bare ! fails no test).

@@ -19,29 +19,12 @@ mesh_add() { # POD
 	[ -e "/run/netns/$1" ] || ip netns add "$1"
 	mesh ADD "$1"
 	[ "$status" = 0 ] || { echo "$output $stderr"; return 1; }
-	wg show interfaces | tr ' ' '\n' | grep -vxF -f <(cat "$NODE"/device.* 2>/dev/null; echo none) >"$NODE/new" || true
-	mv "$NODE/new" "$NODE/device.$1"
-}
-
-peers() { # POD: the AllowedIPs of its device, sorted
-	wg show "$(cat "$NODE/device.$1")" allowed-ips | awk '{print $2}' | sort
-}
-
-process() { # POD: what carries its packets
-	pgrep -f "wireguard-go -f $(cat "$NODE/device.$1")"
 }
 
 limited() { # COMMAND POD LIMIT: mesh, with so many descriptors at most
 	status=0
 	(ulimit -n "$3" && CNI_COMMAND=$1 CNI_CONTAINERID=$2 CNI_NETNS=/run/netns/$2 CNI_IFNAME=eth0 exec "$CNI_PATH/railway-mesh") \
 		<<<"$(config railway-mesh "$(mesh_keys api)")" >"$NODE/limited" 2>&1 3>&- || status=$?
-}
-
-kill_process() { # POD
-	local pid
-	pid=$(process "$1")
-	kill -KILL "$pid"
-	while kill -0 "$pid" 2>/dev/null; do :; done
 }
 
 no_lease() { # POD
@@ -55,8 +38,6 @@ named() { # POD...
 	resolver_start
 	for pod in "$@"; do
 		pod_add "$pod" production api
-		wg show interfaces | tr ' ' '\n' | grep -vxF -f <(cat "$NODE"/device.* 2>/dev/null; echo none) >"$NODE/new" || true
-		mv "$NODE/new" "$NODE/device.$pod"
 	done
 	kill -STOP "$RESOLVER"
 }
@@ -74,13 +55,13 @@ dns_in_background() { # COMMAND POD: returns when it waits for the resolver; its
 @test "a second ADD of a live attachment, or in another netns, is an error and changes nothing" {
 	mesh_add one
 	mesh_add two
-	before="$(peers one) $(peers two) $(process two) $(ip -n two -6 rule)"
+	before="$(peers one) $(peers two) $(carrier two) $(ip -n two -6 rule)"
 	mesh ADD two
 	expect_error 100 "container 'two' has a live attachment"
 	ip netns add elsewhere
 	NETNS=elsewhere mesh ADD two
 	expect_error 100 "container 'two' has a live attachment"
-	[ "$(peers one) $(peers two) $(process two) $(ip -n two -6 rule)" = "$before" ]
+	[ "$(peers one) $(peers two) $(carrier two) $(ip -n two -6 rule)" = "$before" ]
 	[ "$(ip -n elsewhere -o link | wc -l)" = 1 ]
 	mesh CHECK two
 	[ "$status" = 0 ]
@@ -90,11 +71,11 @@ dns_in_background() { # COMMAND POD: returns when it waits for the resolver; its
 	mesh_add one
 	mesh_add two
 	gone=$(pod_address two)
-	kill_process two
+	kill_carrier two
 	mesh_add two
 	[ "$(pod_address two)" != "$gone" ]
 	[ "$(peers one)" = "$(pod_address two)/128" ]
-	[ "$(pgrep -cx wireguard-go)" = 2 ]
+	[ "$(devices)" = 2 ]
 }
 
 @test "a later plugin of the chain refuses its configuration: the earlier one's lease goes, too" {
@@ -130,7 +111,7 @@ dns_in_background() { # COMMAND POD: returns when it waits for the resolver; its
 	mesh DEL two
 	expect_error 5 "$lock|directory"
 	refute ip -n two link show eth0
-	refute process two
+	refute carrier two
 	rmdir "$lock"
 	mesh DEL two
 	[ "$status" = 0 ]
@@ -177,7 +158,7 @@ dns_in_background() { # COMMAND POD: returns when it waits for the resolver; its
 		[ -z "$(peers one)" ]
 		[ "$(ip -n pod -o link | wc -l)" = 1 ]
 		[ "$(ip -n pod -6 rule | grep -c 21057)" = 0 ]
-		[ "$(pgrep -cx wireguard-go)" = 1 ]
+		[ "$(devices)" = 1 ]
 		no_lease pod
 	done
 	[ "$failed" -gt 3 ]
@@ -223,7 +204,7 @@ dns_in_background() { # COMMAND POD: returns when it waits for the resolver; its
 
 @test "what is gone but at work in another process is left to that process" {
 	named one two
-	kill_process two
+	kill_carrier two
 	dns_in_background DEL two
 	mesh_add three
 	CNI_CONTAINERID=two CNI_NETNS=/run/netns/two plugin railway-dns DEL "$(config railway-dns)"
@@ -268,7 +249,7 @@ dns_in_background() { # COMMAND POD: returns when it waits for the resolver; its
 	ip netns del old
 	CNI_ARGS="IP=$subnet::77" mesh ADD new
 	[ "$status" = 0 ]
-	[ "$(pgrep -cx wireguard-go)" = 1 ]
+	[ "$(devices)" = 1 ]
 }
 
 @test "DEL, then ADD of the same container in a new netns" {

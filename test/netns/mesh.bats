@@ -17,24 +17,6 @@ mesh() { # COMMAND POD SERVICE
 	CNI_CONTAINERID=$2 CNI_NETNS=${4-/run/netns/$2} plugin railway-mesh "$1" "$(config railway-mesh "$(keys "${3:-api}")")"
 }
 
-
-peers() { # POD: the AllowedIPs of its device, sorted
-	wg show "$(cat "$NODE/device.$1")" allowed-ips | awk '{print $2}' | sort
-}
-
-note_device() { # POD: the device that appeared last
-	wg show interfaces | tr ' ' '\n' | grep -vxF -f <(cat "$NODE"/device.* 2>/dev/null; echo none) >"$NODE/device.$1.new"
-	mv "$NODE/device.$1.new" "$NODE/device.$1"
-}
-
-members_but() { # POD...: the addresses of all pods but the first, as AllowedIPs
-	local self=$1 pod
-	shift
-	for pod in "$@"; do
-		[ "$pod" = "$self" ] || echo "$(pod_address "$pod")/128"
-	done | sort
-}
-
 # receive POD ADDRESS PORT: a UDP socket that writes what it gets to $NODE/received.POD
 receive() {
 	ip netns exec "$1" socat -u "UDP6-RECV:$3,bind=[$2],ipv6only=1" "CREATE:$NODE/received.$1" 3>&- &
@@ -44,7 +26,6 @@ receive() {
 @test "both sides are wired when ADD returns: every pod has exactly the other members as peers" {
 	for pod in one two three; do
 		mesh_add $pod api
-		note_device $pod
 	done
 	mesh_add other api staging
 	for pod in one two three; do
@@ -207,9 +188,8 @@ neighbours() { # pod with eth0 (10.1.0.1, fd99::1) and neighbour beside it on on
 
 @test "a failed ADD is undone whole: no interface, no peer, no lease, and the next ADD succeeds" {
 	mesh_add one api
-	note_device one
 	ip netns add pod
-	# Every port of the list is taken: wireguard-go cannot listen.
+	# Every port of the list is taken.
 	socat -u UDP-RECV:40001 /dev/null 3>&- &
 	until ss -Hlun 'sport = :40001' | grep -q .; do :; done
 	CNI_CONTAINERID=pod CNI_NETNS=/run/netns/pod plugin railway-mesh ADD \
@@ -225,7 +205,6 @@ neighbours() { # pod with eth0 (10.1.0.1, fd99::1) and neighbour beside it on on
 
 @test "a sibling whose netns went without DEL is buried by the next ADD, its address given to nobody" {
 	mesh_add one api
-	note_device one
 	mesh_add two api
 	gone=$(pod_address two)
 	ip netns del two
@@ -234,13 +213,10 @@ neighbours() { # pod with eth0 (10.1.0.1, fd99::1) and neighbour beside it on on
 	[ "$(pod_address three)" != "$gone" ]
 }
 
-@test "wireguard-go dies: CHECK fails and the next operation takes it out of its siblings" {
+@test "what carries the packets dies: CHECK fails and the next operation takes it out of its siblings" {
 	mesh_add one api
-	note_device one
 	mesh_add two api
-	note_device two
-	pkill -KILL -f "wireguard-go -f $(cat "$NODE/device.two")"
-	until ! pgrep -f "wireguard-go -f $(cat "$NODE/device.two")"; do :; done
+	kill_carrier two
 	mesh CHECK two
 	expect_error 102 'interface|process|packets'
 	mesh_add three api
@@ -253,13 +229,12 @@ neighbours() { # pod with eth0 (10.1.0.1, fd99::1) and neighbour beside it on on
 
 @test "CHECK finds what is missing and says which" {
 	mesh_add one api
-	note_device one
 	mesh_add two api
 	mesh CHECK one
 	[ "$status" = 0 ]
 	address=$(pod_address one)
-	key=$(wg show "$(cat "$NODE/device.one")" peers)
-	wg set "$(cat "$NODE/device.one")" peer "$key" remove
+	key=$(pod_wg one show peers)
+	pod_wg one set peer "$key" remove
 	mesh CHECK one
 	expect_error 102 "peer .* is missing"
 	# The next change of the environment's peers does not mend a live device that lost one; a repair does.
@@ -279,11 +254,9 @@ neighbours() { # pod with eth0 (10.1.0.1, fd99::1) and neighbour beside it on on
 
 @test "a holder of the environment's lock that died leaves a mark, and the next one repairs" {
 	mesh_add one api
-	note_device one
 	mesh_add two api
-	note_device two
-	key=$(wg show "$(cat "$NODE/device.one")" peers)
-	wg set "$(cat "$NODE/device.one")" peer "$key" remove
+	key=$(pod_wg one show peers)
+	pod_wg one set peer "$key" remove
 	printf w >"$(ls /run/railway/locks/*)"
 	mesh_add three api
 	[ "$(peers one)" = "$(members_but one one two three)" ]
@@ -291,17 +264,16 @@ neighbours() { # pod with eth0 (10.1.0.1, fd99::1) and neighbour beside it on on
 
 @test "keys are never written: not in the stores, not in an argument, not in a variable" {
 	mesh_add one api
-	note_device one
-	private=$(wg show "$(cat "$NODE/device.one")" private-key)
-	pid=$(pgrep -x wireguard-go)
+	private=$(pod_wg one show private-key)
 	hex=$(base64 -d <<<"$private" | od -An -tx1 | tr -d ' \n')
 	holds() { # KEY FILE: its 32 bytes as they are
 		python3 -c 'import base64, sys; sys.exit(base64.b64decode(sys.argv[1]) not in open(sys.argv[2], "rb").read())' "$@"
 	}
 	# The search finds what is there: the public key.
-	holds "$(wg show "$(cat "$NODE/device.one")" public-key)" /run/railway/live/data.mdb
+	holds "$(pod_wg one show public-key)" /run/railway/live/data.mdb
 	while read -r file; do
 		refute grep -qaF -e "$private" -e "$hex" "$file"
 		refute holds "$private" "$file"
-	done < <(find /run/railway /var/lib/railway -type f; echo "/proc/$pid/cmdline"; echo "/proc/$pid/environ")
+	done < <(find /run/railway /var/lib/railway -type f
+		pgrep -x wireguard-go | xargs -rI% printf '%s\n' /proc/%/cmdline /proc/%/environ)
 }

@@ -140,13 +140,13 @@ status_of() { # PLUGIN [KEYS]
 		expect_error 50 '/proc/railway'
 	done
 	# What is wrong with the configuration is said as such: it does not pass.
-	status_of railway-mesh '"transport":"pigeon"'
+	TRANSPORT=pigeon status_of railway-mesh
 	expect_error 7 pigeon
 	# Nothing that could carry packets.
 	run --separate-stderr unshare --mount --propagation private sh -c '
 		mount -t tmpfs tmpfs /dev/net
 		CNI_COMMAND=STATUS CNI_PATH='"$CNI_PATH"' exec '"$BIN"'/railway-mesh' <<-EOF
-		$(CNI_VERSION=1.1.0 config railway-mesh '"transport":"userspace"')
+		$(CNI_VERSION=1.1.0 TRANSPORT=userspace config railway-mesh)
 	EOF
 	expect_error 50 'tun|wireguard-go'
 }

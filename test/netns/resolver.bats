@@ -169,7 +169,7 @@ eventually() { # COMMAND...: until it holds, at most 20 s
 	eventually bash -c "[ -z \"\$(ip netns exec web $DIG +short AAAA api.railway.internal)\" ]"
 	# The next operation in the environment finishes it.
 	pod_add web-2 production web
-	[ "$(wg show interfaces | wc -w)" = 2 ]
+	[ "$(devices)" = 2 ]
 	[ "$(query web AAAA web.railway.internal | wc -l)" = 2 ]
 }
 

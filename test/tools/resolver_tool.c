@@ -6,6 +6,7 @@
 
 #include "pkg/base/cleanup.h"
 #include "pkg/dns/registration.h"
+#include "pkg/net/link.h"
 #include "pkg/store/registry.h"
 
 /*
@@ -113,7 +114,7 @@ static int put(struct rail_store *store, int argc, char **argv, struct rail_erro
 		.key = make_key(argv[3]),
 		.state = RAIL_READY,
 		.parts = RAIL_PART_LEASE | RAIL_PART_MEMBER | RAIL_PART_NAME,
-		.nsid = -1,
+		.interface.nsid = RAIL_NSID_NONE,
 		.resolver = {.port = 53, .ttl_s = 5},
 	};
 

@@ -71,6 +71,8 @@ tar -C "$python" --exclude=__pycache__ --exclude=test --exclude=idlelib --exclud
 
 mkdir -p "$root/railway/build/$variant"
 cp -a "build/$variant/bin" "$root/railway/build/$variant/bin"
+mkdir -p "$root/railway/build/pauses"
+cp -a build/pauses/bin "$root/railway/build/pauses/bin"
 mkdir -p "$root/railway/build/$variant/test"
 find "build/$variant/test" -maxdepth 1 -type f -executable ! -name 'fuzz-*' -exec cp -t "$root/railway/build/$variant/test" {} +
 mkdir -p "$root/railway/test"

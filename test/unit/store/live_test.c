@@ -4,6 +4,7 @@
 #include <errno.h>
 
 #include "pkg/store/records.h"
+#include "test/unit/store/allocation.h"
 #include "test/unit/store/stores.h"
 
 static struct rail_store *store;
@@ -22,21 +23,7 @@ static void close_both(void)
 
 TestSuite(store_live, .init = open_both, .fini = close_both);
 
-static const struct rail_prefix prefix = {{0xfd, 0x11, 0x22, 0x33, 0x44, 0x55}};
 static const struct rail_prefix other_prefix = {{0xfd, 0x11, 0x22, 0x33, 0x44, 0x56}};
-
-enum { SERVICE = 5, NODE = 1 };
-
-static struct rail_attachment_key key_of(const char *network, const char *container_id,
-					 const char *interface)
-{
-	struct rail_attachment_key key;
-
-	(void)snprintf(key.network, sizeof(key.network), "%s", network);
-	(void)snprintf(key.container_id, sizeof(key.container_id), "%s", container_id);
-	(void)snprintf(key.interface, sizeof(key.interface), "%s", interface);
-	return key;
-}
 
 static struct in6_addr address_of(const char *text)
 {
@@ -301,53 +288,6 @@ Test(store_live, a_requested_address_that_is_taken_is_refused_by_its_holders_nam
 	cr_assert_eq(rail_lease_release(live, &address, &holder, NULL), 0, "a second time");
 	cr_assert_eq(rail_lease_owner(live, &address, &owner, &error), -ENOENT);
 	cr_assert_eq(rail_lease_claim(live, &address, &other, NULL), 0);
-}
-
-/* The address of a new attachment as an ADD gets it: the registry is asked for a range where the
- * live store has none. */
-static int allocate(struct rail_store *in, const struct rail_attachment_key *key,
-		    struct in6_addr *ret_address, struct rail_error *error)
-{
-	RAIL_CLEANUP(rail_transaction_abort) struct rail_transaction *live = NULL;
-	RAIL_CLEANUP(rail_transaction_abort) struct rail_transaction *registry = NULL;
-	struct rail_counter_range range = {.next = 0};
-
-	for (;;) {
-		int result = rail_transaction_begin(in, RAIL_LIVE, RAIL_WRITE, &live, error);
-
-		if (result == 0 && range.next != 0)
-			result = rail_lease_range(live, &prefix, SERVICE, NODE, &range, error);
-		if (result == 0)
-			result = rail_lease_take(live, &prefix, SERVICE, NODE, key, ret_address,
-						 error);
-		if (result == 0)
-			return rail_transaction_commit(&live, error);
-		if (result != -ERANGE)
-			return result;
-
-		rail_transaction_abort(&live);
-		result = rail_transaction_begin(in, RAIL_REGISTRY, RAIL_WRITE, &registry, error);
-		if (result == 0)
-			result = rail_counter_reserve(registry, &prefix, SERVICE, NODE, &range,
-						      error);
-		if (result == 0)
-			result = rail_transaction_commit(&registry, error);
-		if (result < 0)
-			return result;
-	}
-}
-
-static int compare_addresses(const void *one, const void *other)
-{
-	return memcmp(one, other, sizeof(struct in6_addr));
-}
-
-static void assert_all_different(struct in6_addr *addresses, size_t count)
-{
-	qsort(addresses, count, sizeof(addresses[0]), compare_addresses);
-	for (size_t i = 1; i < count; i++)
-		cr_assert_neq(memcmp(&addresses[i - 1], &addresses[i], sizeof(addresses[0])), 0,
-			      "an address was given twice");
 }
 
 /* Starts children that all allocate once the writing end of start is closed, and reads what they

@@ -50,8 +50,8 @@ static struct rail_attachment largest_attachment(void)
 		.prefix = {{0xfd, 1, 2, 3, 4, 5}},
 		.service = 0xfffe,
 		.netns = {.device = UINT64_MAX - 2, .inode = UINT64_MAX - 3},
-		.nsid = -1,
 		.interface = {.listen_port = 0xfffd,
+			      .nsid = -1,
 			      .process = {.pid = 77, .start_time = UINT64_MAX - 4}},
 		.resolver = {.port = 0xfffc,
 			     .ttl_s = UINT32_MAX - 1,
@@ -95,7 +95,7 @@ static void assert_attachments_equal(const struct rail_attachment *one,
 	cr_assert_str_eq(one->netns_path, other->netns_path);
 	cr_assert_eq(one->netns.device, other->netns.device);
 	cr_assert_eq(one->netns.inode, other->netns.inode);
-	cr_assert_eq(one->nsid, other->nsid);
+	cr_assert_eq(one->interface.nsid, other->interface.nsid);
 	cr_assert_str_eq(one->interface.transport, other->interface.transport);
 	cr_assert_str_eq(one->interface.name, other->interface.name);
 	cr_assert_arr_eq(one->interface.public_key.bytes, other->interface.public_key.bytes,

@@ -86,13 +86,29 @@ static void assert_headers(const struct rail_request *request, uint8_t command)
 	cr_assert_eq(mnl_attr_get_u32(attribute_of(request, WGDEVICE_A_IFINDEX)), INDEX);
 }
 
-Test(wg_kernel, get_is_a_dump_of_the_index)
+Test(wg_kernel, get_is_a_dump_of_the_device_of_a_name)
 {
 	struct rail_request request;
 
-	rail_kernel_encode_get(FAMILY, INDEX, &request);
-	assert_headers(&request, WG_CMD_GET_DEVICE);
+	rail_kernel_encode_get(FAMILY, "eth0", &request);
+	const struct genlmsghdr *header = mnl_nlmsg_get_payload(&request.message.header);
+	cr_assert_not(request.failed);
+	cr_assert_eq(request.message.header.nlmsg_type, FAMILY);
+	cr_assert_eq(header->cmd, WG_CMD_GET_DEVICE);
+	cr_assert_str_eq(mnl_attr_get_str(attribute_of(&request, WGDEVICE_A_IFNAME)), "eth0");
+	cr_assert_null(attribute_of(&request, WGDEVICE_A_IFINDEX));
 	cr_assert_eq(request.message.header.nlmsg_flags & NLM_F_DUMP, NLM_F_DUMP);
+}
+
+Test(wg_kernel, clear_replaces_the_peers_with_none)
+{
+	struct rail_request request;
+
+	rail_kernel_encode_clear(FAMILY, INDEX, &request);
+	assert_headers(&request, WG_CMD_SET_DEVICE);
+	cr_assert_eq(mnl_attr_get_u32(attribute_of(&request, WGDEVICE_A_FLAGS)),
+		     WGDEVICE_F_REPLACE_PEERS);
+	cr_assert_null(attribute_of(&request, WGDEVICE_A_PEERS));
 }
 
 Test(wg_kernel, configure_sets_only_what_is_given)
@@ -375,6 +391,7 @@ Test(wg_kernel, a_dump_is_put_together_from_its_messages)
 
 	cr_assert_eq(memcmp(&dump.device.public_key, &own, sizeof(own)), 0);
 	cr_assert_eq(dump.device.listen_port, 4711);
+	cr_assert_eq(dump.index, INDEX);
 	cr_assert_eq(dump.device.peer_count, 3);
 	cr_assert_eq(dump.allowed_ip_count, 12);
 	for (unsigned int i = 0; i < 3; i++) {
