@@ -268,3 +268,36 @@ status_of() { # PLUGIN [KEYS]
 		"\"prevResult\":{\"cniVersion\":\"1.0.0\",\"ips\":[{\"address\":\"$(pod_address two)/64\"}]}")"
 	expect_error 102 "$(pod_address one)"
 }
+
+# ---- CRI-O -------------------------------------------------------------------------------------------
+
+@test "CRI-O's order: STATUS until it is good, GC, ADD and CHECK at once, and GC without pods" {
+	# Its library takes 1.1.0 from cniVersions.
+	jq 'del(.cniVersions) | .cniVersion = "1.1.0"' "$BATS_TEST_DIRNAME/../../deploy/crio/10-railway.conflist" >"$CONFLIST"
+	crio() { # COMMAND POD
+		CNI_ARGS="IgnoreUnknown=1;K8S_POD_NAMESPACE=demo;K8S_POD_NAME=$2;K8S_POD_INFRA_CONTAINER_ID=$2;K8S_POD_UID=uid-$2" \
+			CAP_ARGS='{"cgroupPath":"/crio","io.kubernetes.cri.pod-annotations":{"example/a":"b"}}' \
+			"$CHAIN" "$1" "$CONFLIST" "$2" "/run/netns/$2"
+	}
+	run "$CHAIN" status "$CONFLIST"
+	[ "$(jq -r .code <<<"$output")" = 51 ]
+	resolver_start
+	"$CHAIN" status "$CONFLIST"
+	"$CHAIN" gc "$CONFLIST"
+	for pod in web-0 api-0; do
+		ip netns add $pod
+		[ "$(crio add $pod | jq -r .cniVersion)" = 1.1.0 ]
+		crio check $pod
+	done
+	# It was restarted, and knows one of them.
+	"$CHAIN" gc "$CONFLIST" web-0/eth0
+	crio check web-0
+	refute record api-0
+	crio del web-0
+	# No pods: the list is null.
+	for plugin in railway-ipam railway-mesh railway-dns; do
+		gc $plugin '"cni.dev/valid-attachments":null' '"cni.dev/attachments":null'
+		[ "$status" = 0 ]
+	done
+	[ -z "$(leftovers)" ]
+}
