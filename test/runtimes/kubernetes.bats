@@ -142,9 +142,11 @@ until_says() { # TEXT
 		assert rights["drop"] == ["ALL"]
 		assert {"CAP_" + name for name in rights["add"]} == set(unit["CapabilityBoundingSet"].split())
 	EOF
-	# The image installs the libraries that the daemon needs, by Debian's names.
-	for package in $(ldd "$BIN/railway-resolverd" | sed -n 's/.* => \(\/[^ ]*\) .*/\1/p' | grep -E 'cjson|mnl|lmdb|sodium|cares|seccomp' |
-		xargs -n1 readlink -f | while read -r library; do dpkg -S "*/${library##*/}" | cut -d: -f1; done | sort -u); do
-		grep -qw "$package" "$DEPLOY/kubernetes/Dockerfile"
+	# What is built with, and what the daemon needs, by Debian's names.
+	for package in $(make -C "$BATS_TEST_DIRNAME/../.." -pn 2>/dev/null | sed -n 's/^PACKAGES_BUILD := //p') \
+		$(ldd "$BIN/railway-resolverd" | sed -n 's/.* => \(\/[^ ]*\) .*/\1/p' | grep -E 'cjson|mnl|lmdb|sodium|cares|seccomp' |
+			xargs -n1 readlink -f | while read -r library; do dpkg -S "*/${library##*/}" | cut -d: -f1; done | sort -u); do
+		grep -qE "(^|[[:blank:]])$package( |\$)" "$DEPLOY/kubernetes/Dockerfile" || { echo "the Dockerfile lacks $package"; return 1; }
+		[[ $package != *-dev ]] || grep -qE "(^|[[:blank:]])$package( |\$)" "$DEPLOY/../doc/runtimes/node.md" || { echo "node.md lacks $package"; return 1; }
 	done
 }
