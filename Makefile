@@ -15,10 +15,14 @@ PACKAGES_BUILD := gcc libc6-dev pkg-config libcjson-dev libmnl-dev liblmdb-dev l
 	libc-ares-dev libseccomp-dev
 PACKAGES_DEMO := $(PACKAGES_BUILD) wireguard-go wireguard-tools iproute2 jq curl python3-minimal \
 	libpython3-stdlib procps util-linux
-PACKAGES_TEST := $(PACKAGES_DEMO) clang clang-tidy clang-format cppcheck libclang-rt-14-dev \
+PACKAGES_TEST = $(PACKAGES_DEMO) clang clang-tidy clang-format cppcheck libclang-rt-14-dev \
 	libcriterion-dev bats bind9-dnsutils socat strace containernetworking-plugins nftables musl-tools \
-	busybox-static nodejs golang-go default-jdk-headless postgresql iptables
-PACKAGES_VM := $(PACKAGES_TEST) qemu-system-x86 linux-image-cloud-amd64 cpio kmod iputils-ping iperf3
+	$(PACKAGES_CLIENTS) $(PACKAGES_RUNTIMES)
+PACKAGES_CLIENTS = nodejs golang-go default-jdk-headless postgresql iptables
+# Another vendor's containerd and runc do as well, and would have to make room for Debian's.
+PACKAGES_RUNTIMES = $(foreach p,containerd runc,$(shell command -v $(p) >/dev/null || echo $(p))) busybox-static \
+	golang-go golang-github-appc-cni-dev protobuf-compiler python3-protobuf python3-grpcio python3-yaml patchelf systemd
+PACKAGES_VM = $(PACKAGES_TEST) qemu-system-x86 linux-image-cloud-amd64 cpio kmod iputils-ping iperf3
 
 # ---- who builds -----------------------------------------------------------------------------------
 # Under sudo everything is built as the owner of the tree, so that a plain make works afterwards.
@@ -184,7 +188,7 @@ define install_packages
 			echo "  sudo apt-get install --no-install-recommends" $$missing >&2; exit 1; fi; \
 		echo "Installing:" $$missing; \
 		{ apt-get update -qq && DEBIAN_FRONTEND=noninteractive \
-			apt-get install -y -qq --no-install-recommends $$missing; } >/dev/null; \
+			apt-get install -y -qq --no-remove --no-install-recommends $$missing; } >/dev/null; \
 	fi
 endef
 
@@ -223,7 +227,7 @@ demo: packages-demo
 
 # `make test` runs every target below, each of which also runs alone; T=pattern runs the tests whose names match.
 # What each took is printed at the end, with one line that counts.
-TEST_TARGETS := test-build lint test-unit test-fuzz test-netns test-clients test-faults test-demo
+TEST_TARGETS := test-build lint test-unit test-fuzz test-netns test-clients test-runtimes test-faults test-demo
 
 .PHONY: test
 test: packages-test
@@ -260,6 +264,8 @@ $(addprefix fuzz-,$(FUZZ_TARGETS)): fuzz-%:
 .PHONY: test-long
 test-long: packages-test
 	@$(MAKE) --no-print-directory test-faults-all
+	@$(BUILD_MAKE) WERROR=1 VARIANT=asan tools runtime-tools
+	@RUNTIMES='$(CURDIR)/$(RUNTIMES)' TRANSPORTS=auto bash test/lib/netns.bash asan '$(T)' test/runtimes/*.bats
 	@for target in $(FUZZ_TARGETS); do \
 		$(BUILD_MAKE) FUZZ_SECONDS=600 fuzz-$$target || exit 1; done
 
@@ -287,7 +293,30 @@ test-faults-all: packages-test
 .PHONY: test-clients
 test-clients: packages-test
 	@$(BUILD_MAKE) WERROR=1 tools
-	@bash test/lib/netns.bash release '$(T)' test/clients
+	@bash test/lib/netns.bash release '$(T)' test/clients/*.bats
+
+# What plays the clients: cnitool on Debian's libcni, the kubelet's messages, a program of Alpine's.
+RUNTIMES := build/runtimes
+.PHONY: runtime-tools
+runtime-tools: $(RUNTIMES)/cnitool $(RUNTIMES)/cri_pb2.py $(RUNTIMES)/ask
+$(RUNTIMES)/cnitool: test/runtimes/cnitool.go
+	$(call say,TOOL,$@)
+	@$(AS_OWNER) mkdir -p $(@D)
+	$(Q)$(AS_OWNER) env GO111MODULE=off GOPATH=/usr/share/gocode GOCACHE='$(CURDIR)/$(RUNTIMES)/go-cache' \
+		go build -o $@ $<
+$(RUNTIMES)/cri_pb2.py: test/runtimes/cri.proto
+	$(call say,TOOL,$@)
+	@$(AS_OWNER) mkdir -p $(@D)
+	$(Q)$(AS_OWNER) protoc --python_out=$(@D) -I $(<D) $<
+$(RUNTIMES)/ask: test/runtimes/ask.c
+	$(call say,TOOL,$@)
+	@$(AS_OWNER) mkdir -p $(@D)
+	$(Q)$(AS_OWNER) musl-gcc -static -O2 -Wall -Wextra -Werror -o $@ $<
+
+.PHONY: test-runtimes
+test-runtimes: packages-test
+	@$(BUILD_MAKE) WERROR=1 tools runtime-tools
+	@RUNTIMES='$(CURDIR)/$(RUNTIMES)' TRANSPORTS=auto bash test/lib/netns.bash release '$(T)' test/runtimes/*.bats
 
 .PHONY: test-demo
 test-demo: packages-test
@@ -343,5 +372,5 @@ help:
 	@printf '                %s\n' $(TEST_TARGETS)
 	@echo 'sudo make bench ADD and DEL beside bridge + host-local'
 	@echo 'make test-vm    kernel WireGuard in a virtual machine (T=pattern); make vm-shell: a shell in it'
-	@echo 'sudo make test-long  every fuzz target for ten minutes; every call of the plugins fails once; 1,000 kills'
+	@echo 'sudo make test-long  real runtimes with sanitizers, every fuzz target for ten minutes, every call of the plugins fails once, 1,000 kills'
 	@echo 'make fuzz-NAME  FUZZ_SECONDS=60; NAME: $(FUZZ_TARGETS)'

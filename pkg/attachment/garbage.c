@@ -51,8 +51,13 @@ int rail_attachment_collect_garbage(struct rail_operation *operation, struct rai
 	for (size_t i = 0; i < list.keys.count; i++) {
 		struct rail_error one = RAIL_ERROR_NONE;
 
-		if (rail_attachment_undo(operation, &list.keys.keys[i], RAIL_PARTS_ALL, &one) < 0)
+		result = rail_attachment_undo(operation, &list.keys.keys[i], RAIL_PARTS_ALL, &one);
+		if (result < 0) {
+			(void)rail_wrap(&one, result, "attachment %s of container '%s'",
+					list.keys.keys[i].interface,
+					list.keys.keys[i].container_id);
 			rail_error_collect(&all, &one);
+		}
 	}
 	rail_gone_done(&list.keys);
 	return rail_error_outcome(&all, error);

@@ -54,7 +54,8 @@ struct rail_cni_call {
 	struct rail_pairs
 		labels; /* args.cni.labels, [{key, value}]: not trusted more than arguments */
 
-	/* GC: has_valid_attachments is false where neither key is there, or both are null. */
+	/* GC: the entries of both keys; has_valid_attachments is false where neither key is there,
+	 * or both are null. An entry may be there twice. */
 	bool has_valid_attachments;
 	struct rail_cni_valid_attachment *valid_attachments;
 	size_t valid_attachment_count;

@@ -310,31 +310,10 @@ static int read_args(struct rail_cni_call *call, struct rail_error *error)
 	return read_labels(call, cni, error);
 }
 
-static int read_valid_attachments(struct rail_cni_call *call, struct rail_error *error)
+/* Adds the entries of one list to the call's, which have room. */
+static int add_valid_attachments(struct rail_cni_call *call, const struct rail_json *list,
+				 const char *key, struct rail_error *error)
 {
-	/* The reference library sends the list under both names; a list that is not there must
-	 * never be taken for an empty one, which would remove everything. */
-	static const char *const keys[] = {"cni.dev/valid-attachments", "cni.dev/attachments"};
-	const struct rail_json *list = NULL;
-	const char *key = NULL;
-
-	for (size_t i = 0; i < sizeof(keys) / sizeof(keys[0]) && list == NULL; i++) {
-		key = keys[i];
-
-		int result = read_member(call->document, key, key, RAIL_JSON_ARRAY, &list, error);
-		if (result < 0)
-			return result;
-	}
-	if (list == NULL)
-		return 0;
-
-	size_t count = rail_json_count(list);
-	struct rail_cni_valid_attachment *attachments =
-		rail_call_keep(call, count, sizeof(*attachments));
-	size_t i = 0;
-
-	if (attachments == NULL)
-		return rail_fail_errno(error, ENOMEM, "read the network configuration");
 	for (const struct rail_json *entry = rail_json_first(list); entry != NULL;
 	     entry = rail_json_next(entry)) {
 		const char *id = rail_json_string(rail_json_get(entry, "containerID"));
@@ -344,14 +323,44 @@ static int read_valid_attachments(struct rail_cni_call *call, struct rail_error 
 			return fail(error, key,
 				    "each entry must be an object with the strings 'containerID' "
 				    "and 'ifname'");
-		attachments[i++] = (struct rail_cni_valid_attachment){
-			.container_id = id,
-			.interface = interface,
-		};
+		call->valid_attachments[call->valid_attachment_count++] =
+			(struct rail_cni_valid_attachment){
+				.container_id = id,
+				.interface = interface,
+			};
+	}
+	return 0;
+}
+
+static int read_valid_attachments(struct rail_cni_call *call, struct rail_error *error)
+{
+	/* The reference library sends the list under both names. What stands in either is valid,
+	 * and a list that is not there must never be taken for an empty one: both mistakes would
+	 * remove what lives. */
+	static const char *const keys[] = {"cni.dev/valid-attachments", "cni.dev/attachments"};
+	const struct rail_json *lists[2] = {NULL};
+	size_t count = 0;
+
+	for (size_t i = 0; i < 2; i++) {
+		int result = read_member(call->document, keys[i], keys[i], RAIL_JSON_ARRAY,
+					 &lists[i], error);
+		if (result < 0)
+			return result;
+		if (lists[i] != NULL)
+			count += rail_json_count(lists[i]);
+	}
+	if (lists[0] == NULL && lists[1] == NULL)
+		return 0;
+
+	call->valid_attachments = rail_call_keep(call, count, sizeof(*call->valid_attachments));
+	if (call->valid_attachments == NULL)
+		return rail_fail_errno(error, ENOMEM, "read the network configuration");
+	for (size_t i = 0; i < 2; i++) {
+		int result = add_valid_attachments(call, lists[i], keys[i], error);
+		if (result < 0)
+			return result;
 	}
 	call->has_valid_attachments = true;
-	call->valid_attachments = attachments;
-	call->valid_attachment_count = count;
 	return 0;
 }
 

@@ -62,3 +62,10 @@ int rail_result_find_interface(const struct rail_json *result, const char *name,
  * from errnum where the error has none. */
 char *rail_error_print(enum rail_cni_version version, const struct rail_error *error);
 int rail_error_code(const struct rail_error *error); /* the code that is printed */
+
+/*
+ * For STATUS (CNI specification 1.1.0, "STATUS"): gives an error the code 50 or 51, and returns
+ * result. One that says so already (a delegated plugin's), or that is about the call itself (its
+ * version, variables, JSON or configuration), keeps its code: no waiting mends it.
+ */
+int rail_error_as_status(struct rail_error *error, int result, int code);

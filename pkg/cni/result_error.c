@@ -47,6 +47,23 @@ int rail_error_code(const struct rail_error *error)
 	return RAIL_CODE_INTERNAL;
 }
 
+int rail_error_as_status(struct rail_error *error, int result, int code)
+{
+	switch (error->code) {
+	case RAIL_CODE_INCOMPATIBLE_VERSION:
+	case RAIL_CODE_UNSUPPORTED_FIELD:
+	case RAIL_CODE_INVALID_ENVIRONMENT:
+	case RAIL_CODE_DECODE:
+	case RAIL_CODE_INVALID_CONFIG:
+	case RAIL_CODE_NOT_AVAILABLE:
+	case RAIL_CODE_LIMITED_CONNECTIVITY:
+		return result;
+	default:
+		error->code = code;
+		return result;
+	}
+}
+
 char *rail_error_print(enum rail_cni_version version, const struct rail_error *error)
 {
 	RAIL_CLEANUP(rail_json_freep) struct rail_json *object = rail_json_new_object();

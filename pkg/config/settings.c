@@ -379,6 +379,13 @@ int rail_settings_of_call(const struct rail_cni_call *call, enum rail_plugin plu
 		if (!is_ours(call->type))
 			network.object = NULL;
 	}
+	/* What railway-ipam is told holds for railway-mesh, too, which decides who the pod is
+	 * before it calls; what is wrong there railway-ipam says. */
+	if (plugin == RAIL_PLUGIN_MESH && delegate != NULL &&
+	    strcmp(delegate, "railway-ipam") == 0) {
+		section.object = call->ipam;
+		section.lenient = true;
+	}
 
 	set_defaults(&settings);
 	int result = read_node_file_of(&network, &section, plugin, &settings, error);

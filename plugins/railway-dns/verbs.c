@@ -1,14 +1,19 @@
 #include "plugins/railway-dns/verbs.h"
 
 #include <errno.h>
+#include <time.h>
 
 #include "pkg/attachment/attachment.h"
 #include "pkg/attachment/undo.h"
 #include "pkg/base/cleanup.h"
+#include "pkg/base/file.h"
+#include "pkg/cni/result.h"
 #include "pkg/dns/registration.h"
 #include "pkg/net/intercept.h"
 #include "pkg/net/link.h"
 #include "plugins/railway-dns/resolver.h"
+
+enum { RESTART_MS = 3000 }; /* of a daemon; a unit starts it again after some 100 ms */
 
 static int add_resolver_address(int netns_fd, struct rail_error *error)
 {
@@ -78,6 +83,26 @@ static int ask(const struct rail_operation *operation, enum rail_registration_ki
 				     error);
 }
 
+/*
+ * The same for questions of a runtime about a pod that runs, and about the node: they wait for a
+ * daemon that is being restarted. A CHECK that failed at this moment would make Nomad throw the
+ * pod's netns away, and a STATUS keep it from the DEL for which nobody comes back.
+ */
+static int ask_patiently(const struct rail_operation *operation, enum rail_registration_kind kind,
+			 struct rail_error *error)
+{
+	const struct timespec pause = {.tv_nsec = 50 * 1000 * 1000};
+
+	for (int64_t end = rail_monotonic_ms() + RESTART_MS;;) {
+		int result = ask(operation, kind, -1, error);
+
+		if ((result != -ECONNREFUSED && result != -ECONNRESET) ||
+		    rail_monotonic_ms() >= end)
+			return result;
+		(void)nanosleep(&pause, NULL);
+	}
+}
+
 int dns_add(const struct rail_cni_call *call, struct rail_json **ret_result,
 	    struct rail_error *error)
 {
@@ -137,6 +162,26 @@ int dns_del(const struct rail_cni_call *call, struct rail_error *error)
 	return rail_attachment_undo(&operation, &operation.key, RAIL_PART_NAME, error);
 }
 
+static int check_name(const struct rail_operation *operation,
+		      const struct rail_attachment *attachment, struct rail_error *error)
+{
+	RAIL_CLEANUP(rail_transaction_abort) struct rail_transaction *live = NULL;
+	const struct rail_identity *identity = &attachment->identity;
+	struct rail_member member = {.named = false};
+
+	int result = rail_transaction_begin(operation->store, RAIL_LIVE, RAIL_READ, &live, error);
+	if (result == 0)
+		result = rail_member_get(live, &attachment->address, &member, error);
+	if (result < 0 && result != -ENOENT)
+		return result;
+	if (result == 0 && member.named && rail_attachment_key_equal(&member.key, &operation->key))
+		return 0;
+	return rail_fail_code(error, RAIL_CODE_CHECK_FAILED, ENOENT,
+			      "the name %s.%s.railway.internal is gone: the resolver does not "
+			      "answer with this pod",
+			      identity->replica, identity->service);
+}
+
 int dns_check(const struct rail_cni_call *call, struct rail_error *error)
 {
 	RAIL_CLEANUP(rail_operation_end) struct rail_operation operation = {0};
@@ -174,9 +219,11 @@ int dns_check(const struct rail_cni_call *call, struct rail_error *error)
 	const struct rail_interception wanted = interception(&attachment);
 	if (wanted.port != RAIL_DNS_PORT)
 		result = rail_interception_check(netns_fd, &wanted, error);
-	if (result < 0)
-		return result;
-	return ask(&operation, RAIL_REGISTRATION_CHECK, -1, error);
+	if (result == 0)
+		result = check_name(&operation, &attachment, error);
+	if (result == 0)
+		result = ask_patiently(&operation, RAIL_REGISTRATION_CHECK, error);
+	return result;
 }
 
 int dns_gc(const struct rail_cni_call *call, struct rail_error *error)
@@ -194,10 +241,11 @@ int dns_status(const struct rail_cni_call *call, struct rail_error *error)
 	RAIL_CLEANUP(rail_operation_end) struct rail_operation operation = {0};
 
 	int result = rail_operation_begin(call, RAIL_PLUGIN_DNS, &operation, error);
-	if (result == 0)
-		result = ask(&operation, RAIL_REGISTRATION_STATUS, -1, error);
-	/* Pods that run have their connections, but neither they nor new ones get names. */
 	if (result < 0)
-		error->code = RAIL_CODE_LIMITED_CONNECTIVITY;
-	return result;
+		return rail_error_as_status(error, result, RAIL_CODE_NOT_AVAILABLE);
+	if (!operation.settings.enabled)
+		return 0;
+	/* Pods that run have their connections, but neither they nor new ones get names. */
+	result = ask_patiently(&operation, RAIL_REGISTRATION_STATUS, error);
+	return result < 0 ? rail_error_as_status(error, result, RAIL_CODE_LIMITED_CONNECTIVITY) : 0;
 }

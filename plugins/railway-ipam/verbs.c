@@ -8,6 +8,7 @@
 #include "pkg/attachment/lease.h"
 #include "pkg/attachment/undo.h"
 #include "pkg/base/cleanup.h"
+#include "pkg/cni/result.h"
 
 enum { ADDRESS_LENGTH = 64 };
 
@@ -155,17 +156,32 @@ int ipam_gc(const struct rail_cni_call *call, struct rail_error *error)
 	return rail_attachment_collect_garbage(&operation, error);
 }
 
+/* What the next ADD may need of the registry: its turn to write, and a /48 for an environment that
+ * is not there yet. The one made here, under a name for the message, is given up again. */
+static int try_registry(struct rail_operation *operation, struct rail_error *error)
+{
+	RAIL_CLEANUP(rail_transaction_abort) struct rail_transaction *registry = NULL;
+	const char *configured = operation->settings.environment;
+	struct rail_environment environment;
+
+	int result = rail_transaction_begin(operation->store, RAIL_REGISTRY, RAIL_WRITE, &registry,
+					    error);
+	if (result < 0)
+		return result;
+	return rail_environment_ensure(registry, configured != NULL ? configured : "a new one",
+				       &operation->settings.pool, &environment, error);
+}
+
 int ipam_status(const struct rail_cni_call *call, struct rail_error *error)
 {
 	RAIL_CLEANUP(rail_operation_end) struct rail_operation operation = {0};
-	RAIL_CLEANUP(rail_transaction_abort) struct rail_transaction *transaction = NULL;
+	RAIL_CLEANUP(rail_transaction_abort) struct rail_transaction *live = NULL;
 
 	int result = rail_operation_begin(call, RAIL_PLUGIN_IPAM, &operation, error);
-	/* A writer that gets its turn is what the next ADD needs. */
+	if (result == 0 && operation.settings.enabled)
+		result = try_registry(&operation, error);
 	if (result == 0)
-		result = rail_transaction_begin(operation.store, RAIL_LIVE, RAIL_WRITE,
-						&transaction, error);
-	if (result < 0 && error->code == RAIL_CODE_DERIVED)
-		error->code = RAIL_CODE_NOT_AVAILABLE;
-	return result;
+		result = rail_transaction_begin(operation.store, RAIL_LIVE, RAIL_WRITE, &live,
+						error);
+	return result < 0 ? rail_error_as_status(error, result, RAIL_CODE_NOT_AVAILABLE) : 0;
 }

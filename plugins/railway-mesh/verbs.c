@@ -210,11 +210,9 @@ int mesh_status(const struct rail_cni_call *call, struct rail_error *error)
 	const struct rail_transport *transport = NULL;
 
 	int result = rail_operation_begin(call, RAIL_PLUGIN_MESH, &operation, error);
-	if (result == 0)
+	if (result == 0 && operation.settings.enabled)
 		result = rail_transport_choose(operation.settings.transport, &transport, error);
 	if (result == 0)
-		return mesh_delegate(call, RAIL_CNI_STATUS, error);
-	if (error->code == RAIL_CODE_DERIVED)
-		error->code = RAIL_CODE_NOT_AVAILABLE;
-	return result;
+		result = mesh_delegate(call, RAIL_CNI_STATUS, error);
+	return result < 0 ? rail_error_as_status(error, result, RAIL_CODE_NOT_AVAILABLE) : 0;
 }

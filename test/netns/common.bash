@@ -56,3 +56,10 @@ refute() {
 		return 1
 	fi
 }
+
+# record CONTAINER [NETWORK]: whether the node knows an attachment of it.
+record() {
+	CNI_CONTAINERID=$1 CNI_NETNS=/run/netns/none plugin railway-ipam CHECK \
+		"$(config railway-ipam | jq --arg name "${2:-railway}" '.cniVersion = "1.0.0" | .name = $name')"
+	[ "$status" = 0 ]
+}

@@ -174,7 +174,10 @@ Test(cni_call, crio_gc)
 		{",\"cni.dev/valid-attachments\":[{\"containerID\":\"42f2\",\"ifname\":\"eth0\"},"
 		 "{\"containerID\":\"43\",\"ifname\":\"eth1\"}],"
 		 "\"cni.dev/attachments\":[{\"containerID\":\"42f2\",\"ifname\":\"eth0\"}]",
-		 true, 2},
+		 true, 3},
+		{",\"cni.dev/valid-attachments\":[],"
+		 "\"cni.dev/attachments\":[{\"containerID\":\"42f2\",\"ifname\":\"eth0\"}]",
+		 true, 1},
 		{",\"cni.dev/attachments\":[{\"containerID\":\"42f2\",\"ifname\":\"eth0\"}]", true,
 		 1},
 		{",\"cni.dev/valid-attachments\":null,"

@@ -382,6 +382,37 @@ Test(cni_result, codes_of_errors)
 	}
 }
 
+Test(cni_result, status_keeps_what_waiting_does_not_mend)
+{
+	static const struct {
+		int code;
+		int errnum;
+		int asked;
+		int printed;
+	} cases[] = {
+		{RAIL_CODE_DERIVED, EROFS, 50, 50},
+		{RAIL_CODE_IO, EIO, 50, 50},
+		{RAIL_CODE_TRY_AGAIN, ETIMEDOUT, 50, 50},
+		{RAIL_CODE_TRY_AGAIN, ECONNREFUSED, 51, 51},
+		{RAIL_CODE_POOL_EXHAUSTED, ENOSPC, 50, 50},
+		{RAIL_CODE_INTERNAL, EIO, 50, 50},
+		{RAIL_CODE_LIMITED_CONNECTIVITY, EIO, 50, 51},
+		{RAIL_CODE_NOT_AVAILABLE, ENODEV, 51, 50},
+		{RAIL_CODE_INCOMPATIBLE_VERSION, EINVAL, 50, 1},
+		{RAIL_CODE_UNSUPPORTED_FIELD, EINVAL, 50, 2},
+		{RAIL_CODE_INVALID_ENVIRONMENT, EINVAL, 50, 4},
+		{RAIL_CODE_DECODE, EINVAL, 50, 6},
+		{RAIL_CODE_INVALID_CONFIG, EINVAL, 50, 7},
+	};
+
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		struct rail_error error = {.code = cases[i].code, .errnum = cases[i].errnum};
+
+		cr_assert_eq(rail_error_as_status(&error, -EIO, cases[i].asked), -EIO);
+		cr_assert_eq(rail_error_code(&error), cases[i].printed, "case %zu", i);
+	}
+}
+
 Test(cni_result, an_error_is_printed_in_its_version)
 {
 	struct rail_error error = RAIL_ERROR_NONE;

@@ -433,6 +433,31 @@ Test(config_settings, delegated_to_by_mesh_both_places_count)
 	cr_assert_eq(settings.mtu, 0);
 }
 
+Test(config_settings, what_ipam_is_told_holds_for_the_mesh_that_delegates)
+{
+	struct rail_settings settings;
+	struct rail_error error;
+	RAIL_CLEANUP(rail_cni_call_done)
+	struct rail_cni_call call =
+		make_call("railway-mesh", "\"service\":\"web\",\"runDirectory\":\"/r\",\"ipam\":{"
+					  "\"type\":\"railway-ipam\",\"pool\":\"fd30::/20\","
+					  "\"environment\":\"production\",\"service\":\"api\"}");
+
+	cr_assert_eq(rail_settings_of_call(&call, RAIL_PLUGIN_MESH, &settings, &error), 0, "%s",
+		     error.message);
+	cr_assert_eq(settings.pool.length, 20);
+	cr_assert_str_eq(settings.environment, "production");
+	cr_assert_str_eq(settings.service, "api");
+	cr_assert_str_eq(settings.run_directory, "/r");
+
+	RAIL_CLEANUP(rail_cni_call_done)
+	struct rail_cni_call other =
+		make_call("railway-mesh", "\"ipam\":{\"type\":\"static\",\"service\":7}");
+	cr_assert_eq(rail_settings_of_call(&other, RAIL_PLUGIN_MESH, &settings, &error), 0, "%s",
+		     error.message);
+	cr_assert_null(settings.service);
+}
+
 Test(config_settings, delegated_to_by_others_only_the_section_counts)
 {
 	struct rail_settings settings;

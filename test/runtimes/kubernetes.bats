@@ -1,0 +1,152 @@
+#!/usr/bin/env bats
+# The DaemonSet's image and script, as they are shipped, on a node whose cluster has a network of its own.
+bats_require_minimum_version 1.5.0
+load common
+
+# The image's files below $IMAGE_ROOT, and the node's two directories.
+node_with_image() {
+	IMAGE_ROOT=$NODE/image
+	sh "$DEPLOY/kubernetes/rootfs.sh" "$BIN" "$IMAGE_ROOT"
+	export RAILWAY_DIR=$IMAGE_ROOT/opt/railway CNI_BIN_DIR=$NODE/host/bin CNI_CONF_DIR=$NODE/host/net.d WATCH_SECONDS=0.1
+	mkdir -p "$CNI_CONF_DIR" "$CNI_BIN_DIR"
+	OURS=$CNI_CONF_DIR/00-railway.conflist
+}
+
+installer() { sh "$RAILWAY_DIR/install.sh" "$@"; }
+
+watch_start() {
+	sh "$RAILWAY_DIR/install.sh" watch >"$NODE/watch.log" 2>&1 3>&- &
+	WATCH=$!
+}
+
+watch_stop() {
+	kill "$WATCH"
+	wait "$WATCH"
+}
+
+# The cluster's own network, as its own DaemonSet writes it.
+main_list() { # FILE VERSION [BRIDGE]
+	cat >"$CNI_CONF_DIR/$1" <<-EOF
+		{ "cniVersion": "$2", "name": "cluster", "plugins": [
+		  { "type": "bridge", "bridge": "${3:-cni0}", "isGateway": true,
+		    "ipam": { "type": "host-local", "dataDir": "$NODE/host-local", "ranges": [[{ "subnet": "10.244.7.0/24" }]],
+		              "routes": [{ "dst": "0.0.0.0/0" }] } } ] }
+	EOF
+}
+
+until_says() { # TEXT
+	wait_until grep -qs "$1" "$OURS"
+}
+
+@test "the plugins: installed over running ones with the libraries they need, and taken away again" {
+	node_with_image
+	installer plugins
+	exec 8<"$CNI_BIN_DIR/railway-mesh"
+	before=$(stat -Lc %i "$CNI_BIN_DIR/railway-mesh")
+	installer plugins
+	[ "$(stat -Lc %i "$CNI_BIN_DIR/railway-mesh")" != "$before" ] # another file: the one that runs is not written to
+	exec 8<&-
+	for plugin in railway-ipam railway-mesh railway-dns; do
+		run ldd "$CNI_BIN_DIR/$plugin"
+		for library in cjson mnl lmdb sodium; do
+			[[ $output != *"lib$library"* ]] || [[ $output == *"$CNI_BIN_DIR/railway-lib/lib$library"* ]]
+		done
+		[[ $output == *railway-lib/libcjson* ]]
+		[ "$(CNI_COMMAND=VERSION "$CNI_BIN_DIR/$plugin" <<<'{"cniVersion":"1.0.0"}' | jq -r .cniVersion)" = 1.0.0 ]
+	done
+	: >"$CNI_BIN_DIR/bridge"
+	: >"$OURS"
+	installer remove
+	[ "$(ls -A "$CNI_BIN_DIR")" = bridge ]
+	[ -z "$(ls -A "$CNI_CONF_DIR")" ]
+}
+
+@test "the list: the cluster's own with ours behind it, which follows it, and stays when the script ends" {
+	node_with_image
+	watch_start
+	wait_until grep -q 'no list' "$NODE/watch.log"
+	[ ! -e "$OURS" ]
+	main_list 10-cluster.conflist 0.3.1
+	until_says cni0
+	[ "$(jq -c '[.name, .cniVersion, (.plugins | map(.type))]' "$OURS")" = '["cluster","0.3.1",["bridge","railway-mesh","railway-dns"]]' ]
+	main_list 10-cluster.conflist 1.0.0 cni1
+	until_says cni1
+	# One plugin alone, the older form; it comes first by name.
+	echo '{"cniVersion":"1.0.0","name":"plain","type":"ptp","ipam":{"type":"host-local"}}' >"$CNI_CONF_DIR/05-plain.conf"
+	until_says plain
+	[ "$(jq -c '[.name, .plugins[0], (.plugins | length)]' "$OURS")" = '["plain",{"type":"ptp","ipam":{"type":"host-local"}},3]' ]
+	# What is no list, half-written say, leaves ours as it is.
+	before=$(cat "$OURS")
+	echo '{"cniVersion":' >"$CNI_CONF_DIR/05-plain.conf"
+	wait_until grep -q 'cannot be used' "$NODE/watch.log"
+	[ "$(cat "$OURS")" = "$before" ]
+	watch_stop
+	[ "$(cat "$OURS")" = "$before" ]
+	[ -z "$(ls "$CNI_BIN_DIR")" ]
+}
+
+@test "containerd with the installed plugins and list: pods have the cluster's address on eth0, and talk by name over railway0" {
+	node_with_image
+	main_list 10-cluster.conflist 1.0.0
+	watch_start
+	until_says railway-mesh
+	watch_stop
+	installer plugins
+	BIN=$IMAGE_ROOT/usr/local/sbin resolver_start
+	containerd_start "$OURS"
+	rm -f "$NODE"/bin/railway-*
+	cp -r "$CNI_BIN_DIR"/. "$NODE/bin/"
+	pod_run api-0 shop
+	pod_run web-0 shop
+	pod_run web-1 other
+	[[ "$(cri ip "${sandbox[web-0]}")" == 10.244.7.* ]]
+	[ "$(ask web-0 api.railway.internal)" = shop/api-0 ]
+	[ "$(ask web-0 "$(cri ip "${sandbox[api-0]}")")" = shop/api-0 ] # as the kubelet's probes and Services reach it
+	refute ask web-1 api.railway.internal
+	cri exec "${container[web-0]}" busybox ip -6 addr show dev railway0 | grep -q 'inet6 fd'
+	for name in web-0 web-1 api-0; do
+		cri stop "${sandbox[$name]}" "${sandbox[$name]}"
+		cri remove "${sandbox[$name]}"
+		refute record "${sandbox[$name]}" cluster
+	done
+	[ -z "$(runtime_leftovers)" ]
+}
+
+@test "the manifest: its mounts are its volumes, its commands are in the image, its rights are the unit's" {
+	node_with_image
+	/usr/bin/python3 - "$DEPLOY/kubernetes/railway.yaml" "$DEPLOY/systemd/railway-resolverd.service" "$IMAGE_ROOT" <<-'EOF'
+		import os, sys, yaml
+		with open(sys.argv[1]) as file:
+		    namespace, daemons = yaml.safe_load_all(file)
+		with open(sys.argv[2]) as file:
+		    unit = dict(line.strip().split("=", 1) for line in file if "=" in line and line[0] not in "#[")
+		spec = daemons["spec"]["template"]["spec"]
+		assert daemons["kind"] == "DaemonSet" and daemons["apiVersion"] == "apps/v1"
+		assert daemons["metadata"]["namespace"] == namespace["metadata"]["name"]
+		assert daemons["spec"]["selector"]["matchLabels"].items() <= daemons["spec"]["template"]["metadata"]["labels"].items()
+		assert spec["hostNetwork"] is True and spec["hostPID"] is True
+		volumes = {volume["name"]: volume["hostPath"]["path"] for volume in spec["volumes"]}
+		containers = {each["name"]: each for each in spec["initContainers"] + spec["containers"]}
+		mounted = set()
+		for each in containers.values():
+		    program = each["command"][1] if each["command"][0] == "sh" else each["command"][0]
+		    assert os.path.isfile(sys.argv[3] + program), program
+		    for mount in each["volumeMounts"]:
+		        mounted.add(mount["name"])
+		        host = volumes[mount["name"]]
+		        assert mount["mountPath"] in (host, "/host" + host), mount
+		assert mounted == set(volumes)
+		run = [mount for mount in containers["resolverd"]["volumeMounts"] if mount["mountPath"] == "/run"]
+		assert run[0]["mountPropagation"] == "HostToContainer"
+		rights = containers["resolverd"]["securityContext"]["capabilities"]
+		assert rights["drop"] == ["ALL"]
+		assert {"CAP_" + name for name in rights["add"]} == set(unit["CapabilityBoundingSet"].split())
+	EOF
+	# What is built with, and what the daemon needs, by Debian's names.
+	for package in $(make -C "$BATS_TEST_DIRNAME/../.." -pn 2>/dev/null | sed -n 's/^PACKAGES_BUILD := //p') \
+		$(readelf -d "$BIN/railway-resolverd" | sed -n 's/.*NEEDED.*\[\(lib[a-z]*\)\.so\.\([0-9]*\)\]/\1\2/p' |
+			sed 's/libcares/libc-ares/' | grep -vxE 'libc6|libm6|libasan[0-9]*|libubsan[0-9]*'); do
+		grep -qE "(^|[[:blank:]])$package( |\$)" "$DEPLOY/kubernetes/Dockerfile" || { echo "the Dockerfile lacks $package"; return 1; }
+		[[ $package != *-dev ]] || grep -qE "(^|[[:blank:]])$package( |\$)" "$DEPLOY/../doc/runtimes/node.md" || { echo "node.md lacks $package"; return 1; }
+	done
+}
