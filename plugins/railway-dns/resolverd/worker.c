@@ -75,6 +75,7 @@ static struct rail_worker_environment *ensure_environment(struct rail_worker *wo
 		free(environment);
 		return NULL;
 	}
+	rail_cache_owner_init(&environment->cached);
 	rail_table_insert(&worker->environments, &environment->link, hash_prefix(prefix));
 	return environment;
 }
@@ -82,6 +83,7 @@ static struct rail_worker_environment *ensure_environment(struct rail_worker *wo
 static void free_environment(struct rail_worker *worker,
 			     struct rail_worker_environment *environment)
 {
+	rail_forward_disown(worker->forward, environment);
 	rail_table_remove(&worker->environments, &environment->link);
 	rail_zone_free(environment->zone);
 	free(environment);

@@ -7,6 +7,7 @@
 #include "pkg/base/log.h"
 #include "pkg/base/loop.h"
 #include "pkg/dns/answer.h"
+#include "pkg/dns/cache.h"
 #include "pkg/dns/channel.h"
 #include "pkg/dns/forward.h"
 #include "pkg/dns/message.h"
@@ -30,6 +31,7 @@ struct rail_worker_environment {
 	size_t pending_count;
 	size_t connection_count;
 	size_t unsent_size;
+	struct rail_cache_owner cached;
 };
 
 struct rail_worker_pod {
@@ -112,9 +114,15 @@ struct rail_forward_client {
 int rail_forward_new(struct rail_worker *worker, struct rail_forward **ret_forward,
 		     struct rail_error *error);
 void rail_forward_free(struct rail_forward *forward);
-/* Sends a query on; the answer goes to the client later, in whatever way it turns out. Where it
- * cannot be sent: a negative errno value, and the caller answers SERVFAIL. */
+/*
+ * Answers a query that is no concern of ours: from the cache, at once (*ret_size bytes), or later
+ * (*ret_size 0), in whatever way it turns out. Who asks what is on its way already waits for that.
+ * Where it cannot be sent on: a negative errno value, and the caller answers SERVFAIL.
+ */
 int rail_forward_query(struct rail_worker_pod *pod, const struct rail_forward_client *client,
-		       const uint8_t *query, size_t size);
+		       const uint8_t *query, size_t query_size, uint8_t *answer, size_t capacity,
+		       size_t *ret_size);
+/* Before the environment goes. */
+void rail_forward_disown(struct rail_forward *forward, struct rail_worker_environment *environment);
 int rail_forward_timeout_ms(struct rail_forward *forward);
 void rail_forward_expire(struct rail_forward *forward);

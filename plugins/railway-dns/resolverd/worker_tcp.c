@@ -190,12 +190,14 @@ static bool handle_message(struct connection *connection, const uint8_t *query, 
 	case RAIL_DNS_ANSWER:
 		break;
 	case RAIL_DNS_FORWARD:
-		if (rail_forward_query(pod, &waiting, query, query_size) == 0) {
+		if (rail_forward_query(pod, &waiting, query, query_size, framed + 2,
+				       RAIL_DNS_MESSAGE_MAXIMUM, &size) < 0) {
+			size = rail_dns_error(query, query_size, RAIL_DNS_SERVFAIL, framed + 2,
+					      RAIL_DNS_MESSAGE_MAXIMUM);
+		} else if (size == 0) {
 			connection->pending_count++;
 			return true;
 		}
-		size = rail_dns_error(query, query_size, RAIL_DNS_SERVFAIL, framed + 2,
-				      RAIL_DNS_MESSAGE_MAXIMUM);
 		break;
 	}
 	return size == 0 || send_framed(connection, framed, size);

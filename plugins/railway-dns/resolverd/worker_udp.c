@@ -66,8 +66,9 @@ static size_t answer_query(struct rail_worker_pod *pod, const struct sockaddr_in
 	case RAIL_DNS_FORWARD:
 		break;
 	}
-	if (rail_forward_query(pod, &waiting, query, query_size) == 0)
-		return 0;
+	if (rail_forward_query(pod, &waiting, query, query_size, answer, RAIL_DNS_UDP_MAXIMUM,
+			       &size) == 0)
+		return size;
 	return rail_dns_error(query, query_size, RAIL_DNS_SERVFAIL, answer, RAIL_DNS_UDP_MAXIMUM);
 }
 
