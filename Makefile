@@ -17,6 +17,7 @@ PACKAGES_DEMO := $(PACKAGES_BUILD) wireguard-go wireguard-tools iproute2 jq curl
 	libpython3-stdlib procps util-linux
 PACKAGES_TEST := $(PACKAGES_DEMO) clang clang-tidy clang-format cppcheck libclang-rt-14-dev \
 	libcriterion-dev bats bind9-dnsutils socat strace containernetworking-plugins nftables musl-tools
+PACKAGES_BENCH_DNS := $(PACKAGES_TEST) dnsperf knot nsd unbound dnsmasq-base aardvark-dns
 PACKAGES_VM := $(PACKAGES_TEST) qemu-system-x86 linux-image-cloud-amd64 cpio kmod
 
 # ---- who builds -----------------------------------------------------------------------------------
@@ -259,6 +260,15 @@ bench: packages-test
 	@BIN='$(CURDIR)/$(BIN)' TOOLS='$(CURDIR)/$(BUILD)/test' bash test/lib/isolate.bash \
 		bash test/bench/chain.bash
 
+.PHONY: packages-bench-dns bench-dns
+packages-bench-dns:
+	$(call install_packages,$(PACKAGES_BENCH_DNS))
+
+bench-dns: packages-bench-dns
+	@$(BUILD_MAKE) tools
+	@BIN='$(CURDIR)/$(BIN)' TOOLS='$(CURDIR)/$(BUILD)/test' bash test/lib/isolate.bash \
+		bash test/bench/dns.bash
+
 # Kernel WireGuard in a virtual machine, emulated: needs neither KVM nor root once the packages are there.
 VM_IMAGE := $(BUILD)/vm/initramfs
 .PHONY: packages-vm vm-image test-vm vm-shell
@@ -283,6 +293,7 @@ help:
 	@echo 'sudo make test  everything below, with the time of each; T=pattern runs matching tests'
 	@printf '                %s\n' $(TEST_TARGETS)
 	@echo 'sudo make bench ADD and DEL beside bridge + host-local'
+	@echo 'sudo make bench-dns  the resolver beside Knot, NSD, unbound, dnsmasq and aardvark-dns'
 	@echo 'make test-vm    kernel WireGuard in a virtual machine (T=pattern); make vm-shell: a shell in it'
 	@echo 'sudo make test-long  every fuzz target for ten minutes'
 	@echo 'make fuzz-NAME  FUZZ_SECONDS=60; NAME: $(FUZZ_TARGETS)'

@@ -239,7 +239,9 @@ answered() { # POD DIG-ARGUMENTS...: within 1 s, with an address
 	kill -HUP "$RESOLVER"
 	eventually grep -q "no regular file" "$NODE/resolver.log"
 	timeout 1 "$TOOLS/resolver_tool" ask /run/railway/resolver.sock status
-	# dig reads the file too.
-	umount "$file"
-	answered victim A example.com
+	# dig reads the file too, and shall see another one than the resolver does.
+	echo "nameserver 127.0.0.2" >"$NODE/plain"
+	unshare --mount --propagation private sh -c '
+		umount "$1" && mount --bind "$2" "$1" && nsenter --net=/run/netns/victim \
+			dig +time=1 +tries=1 @fd12::10 +short A example.com' sh "$file" "$NODE/plain" | grep -q 192.0.2.2
 }
