@@ -118,7 +118,8 @@ $(BUILD)/%.o: %.c | headers-there
 	$(Q)$(AS_OWNER) $(CC) $(BASE_CPPFLAGS) $(CPPFLAGS) $(BASE_CFLAGS) $(CFLAGS) -MMD -MP -c -o $@ $<
 
 # The worker's filter itself, not a copy of it.
-$(BUILD)/test/filter_probe: $(BUILD)/plugins/railway-dns/resolverd/filter.o
+$(BUILD)/test/filter_probe: $(BUILD)/plugins/railway-dns/resolverd/filter.o \
+	$(BUILD)/plugins/railway-dns/resolverd/landlock.o
 $(TOOLS): $(BUILD)/test/%: $(BUILD)/test/tools/%.o $(LIBRARY)
 	$(call say,LD,$@)
 	@$(AS_OWNER) mkdir -p $(@D)

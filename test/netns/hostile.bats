@@ -188,6 +188,17 @@ answered() { # POD DIG-ARGUMENTS...: within 1 s, with an address
 		[ "$(outcome "$call")" = killed ] || { grep "^$call " "$NODE/calls"; return 1; }
 	done
 	refute grep crashed "$NODE/calls"
+	# The second wall, alone.
+	if [ "$VARIANT" != asan ]; then
+		if python3 -c 'import ctypes, sys; sys.exit(ctypes.CDLL(None).syscall(444, None, 0, 1) < 6)'; then
+			"$TOOLS/filter_probe" landlock >"$NODE/calls.landlock"
+			grep -qx 'open EACCES' "$NODE/calls.landlock"
+			grep -qx 'signal_other EPERM' "$NODE/calls.landlock"
+			grep -qx 'udp_socket allowed' "$NODE/calls.landlock"
+		else
+			echo "# this kernel has no Landlock of version 6: not tested" >&3
+		fi
+	fi
 	refute grep '^other_abi allowed' "$NODE/calls"
 }
 

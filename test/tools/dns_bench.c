@@ -293,6 +293,8 @@ static void run(struct load *load, double seconds, double rate)
 	(void)printf("%lu %lu %.3f %u %u %u\n", (unsigned long)load->answered,
 		     (unsigned long)(load->lost + load->outstanding), seconds,
 		     percentile(load, 0.5), percentile(load, 0.99), percentile(load, 0.999));
+	free(out);
+	free(in);
 }
 
 static void load_netns(char **arguments, int count)
@@ -319,6 +321,9 @@ static void load_netns(char **arguments, int count)
 		load->sockets[load->socket_count++] = fd;
 	}
 	run(load, strtod(arguments[3], NULL), strtod(arguments[4], NULL));
+	free(load->sockets);
+	free(load->latencies);
+	free(load);
 }
 
 int main(int argc, char **argv)

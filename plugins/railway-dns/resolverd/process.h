@@ -32,6 +32,10 @@ int rail_worker_process_new(struct rail_loop *loop, uid_t uid,
 /* Ends the worker by closing its channel, and by force where it does not go within a second. */
 void rail_worker_process_free(struct rail_worker_process *worker);
 
+/* Has the worker finish what it has begun, and waits for its end: some seconds at most. Only before
+ * it is freed. */
+void rail_worker_process_drain(struct rail_worker_process *worker);
+
 /* Starts the first worker. Where that fails it is tried again later, like after a death. */
 void rail_worker_process_start(struct rail_worker_process *worker);
 /* Whether messages reach a worker now. */

@@ -45,5 +45,11 @@ int rail_sandbox_before_exec(int channel, uid_t uid, pid_t parent, struct rail_e
  * processes of its user out of its memory. */
 int rail_sandbox_check(struct rail_error *error);
 
+/*
+ * In the worker: no file and no TCP port of its own, and no signal to others, whatever the filter
+ * lets through, where the kernel has Landlock (*ret_version, of its interface; 0: it has none).
+ */
+int rail_sandbox_landlock(int *ret_version, struct rail_error *error);
+
 /* In the worker: only the system calls that it needs from here on (filter.c). */
 int rail_sandbox_filter(struct rail_error *error);

@@ -10,3 +10,6 @@
  * and the caller's; so is the child, to be waited for.
  */
 int rail_worker_spawn(uid_t uid, pid_t *ret_pid, int *ret_channel, struct rail_error *error);
+
+/* Executes the program with --take-over and these arguments, ended by NULL; nobody waits for it. */
+int rail_successor_spawn(const char *program, char *const *arguments, struct rail_error *error);

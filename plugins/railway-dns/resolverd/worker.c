@@ -15,6 +15,7 @@
 enum {
 	MESSAGES_A_WAKE = 256, /* before packets get their turn */
 	COMPLAINTS = 10,
+	DRAIN_TICK_MS = 50,
 	COMPLAINTS_WINDOW_MS = 10000,
 };
 
@@ -193,6 +194,50 @@ static int confirm(struct rail_worker *worker, const struct rail_channel_message
 	return 0;
 }
 
+/* From here on another worker takes what comes, from the same sockets. */
+static void begin_draining(struct rail_worker *worker)
+{
+	struct rail_worker_pod *pod;
+
+	worker->drain_end_ms = rail_monotonic_ms() + RAIL_WORKER_DRAIN_MS;
+	LIST_FOREACH(pod, &worker->pod_list, list)
+	{
+		rail_udp_stop(pod);
+		rail_tcp_stop(pod);
+	}
+}
+
+/* Lets go of the pods that wait for nothing more, whose netns these sockets keep. */
+static void go_on_draining(struct rail_worker *worker)
+{
+	struct rail_worker_pod *pod = LIST_FIRST(&worker->pod_list);
+
+	while (pod != NULL) {
+		struct rail_worker_pod *next = LIST_NEXT(pod, list);
+
+		if (pod->pending_count == 0 && pod->connection_count == 0)
+			remove_pod(worker, pod);
+		pod = next;
+	}
+	if (LIST_EMPTY(&worker->pod_list) || rail_monotonic_ms() >= worker->drain_end_ms)
+		worker->ends = true;
+}
+
+static int turn(struct rail_worker *worker, struct rail_error *error)
+{
+	int limit_ms = rail_forward_timeout_ms(worker->forward);
+
+	if (worker->drain_end_ms != 0 && (limit_ms < 0 || limit_ms > DRAIN_TICK_MS))
+		limit_ms = DRAIN_TICK_MS;
+
+	int result = rail_loop_turn(worker->loop, limit_ms, error);
+
+	rail_forward_expire(worker->forward);
+	if (worker->drain_end_ms != 0)
+		go_on_draining(worker);
+	return result;
+}
+
 /* Does what a message says. Takes its sockets over by setting them to -1. An error is one after
  * which this worker does not know what it should. */
 static int obey(struct rail_worker *worker, const struct rail_channel_message *message,
@@ -228,6 +273,9 @@ static int obey(struct rail_worker *worker, const struct rail_channel_message *m
 	case RAIL_CHANNEL_BARRIER:
 	case RAIL_CHANNEL_POD_CHECK:
 		return confirm(worker, message);
+	case RAIL_CHANNEL_DRAIN:
+		begin_draining(worker);
+		return 0;
 	case RAIL_CHANNEL_ACK:
 	case RAIL_CHANNEL_NAK:
 	case RAIL_CHANNEL_KIND_END:
@@ -318,6 +366,7 @@ static void on_channel(void *context, uint32_t events)
 
 static int set_up(struct rail_worker *worker, struct rail_error *error)
 {
+	int landlock_version;
 	int type = 0;
 	socklen_t size = sizeof(type);
 
@@ -338,6 +387,8 @@ static int set_up(struct rail_worker *worker, struct rail_error *error)
 		result = rail_tcp_new(worker, &worker->tcp, error);
 	if (result == 0)
 		result = rail_forward_new(worker, &worker->forward, error);
+	if (result == 0)
+		result = rail_sandbox_landlock(&landlock_version, error);
 	if (result == 0)
 		result = rail_sandbox_filter(error);
 	if (result == 0)
@@ -374,11 +425,8 @@ int rail_worker_run(struct rail_error *error)
 
 	int result = set_up(worker, error);
 
-	while (result == 0 && !worker->ends) {
-		result = rail_loop_turn(worker->loop, rail_forward_timeout_ms(worker->forward),
-					error);
-		rail_forward_expire(worker->forward);
-	}
+	while (result == 0 && !worker->ends)
+		result = turn(worker, error);
 	tear_down(worker);
 	free(worker);
 	return result;

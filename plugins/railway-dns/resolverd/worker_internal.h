@@ -60,6 +60,7 @@ struct rail_worker {
 	int channel;
 	struct rail_source *channel_source;
 	bool ends;
+	int64_t drain_end_ms; /* 0: takes what comes */
 	struct rail_table environments;
 	struct rail_table pods;
 	LIST_HEAD(, rail_worker_pod) pod_list;
@@ -89,6 +90,8 @@ void rail_worker_complain(struct rail_worker *worker, const char *message, int e
 int rail_udp_new(struct rail_udp **ret_udp, struct rail_error *error);
 void rail_udp_free(struct rail_udp *udp);
 int rail_udp_open(struct rail_worker_pod *pod, struct rail_error *error);
+/* Reads no more; the socket stays for answers. */
+void rail_udp_stop(struct rail_worker_pod *pod);
 void rail_udp_close(struct rail_worker_pod *pod);
 void rail_udp_reply(struct rail_worker_pod *pod, const struct sockaddr_in6 *client,
 		    const uint8_t *answer, size_t size);
@@ -96,6 +99,8 @@ void rail_udp_reply(struct rail_worker_pod *pod, const struct sockaddr_in6 *clie
 /* worker_tcp.c: the pods' listening sockets and connections. */
 int rail_tcp_new(struct rail_worker *worker, struct rail_tcp **ret_tcp, struct rail_error *error);
 void rail_tcp_free(struct rail_tcp *tcp);
+/* Accepts no more. */
+void rail_tcp_stop(struct rail_worker_pod *pod);
 int rail_tcp_open(struct rail_worker_pod *pod, struct rail_error *error);
 /* Resets the pod's connections, so that none of them keeps its netns. */
 void rail_tcp_close(struct rail_worker_pod *pod);

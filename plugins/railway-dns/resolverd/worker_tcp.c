@@ -476,6 +476,11 @@ int rail_tcp_open(struct rail_worker_pod *pod, struct rail_error *error)
 			       &pod->tcp_source, error);
 }
 
+void rail_tcp_stop(struct rail_worker_pod *pod)
+{
+	rail_source_remove(&pod->tcp_source);
+}
+
 void rail_tcp_close(struct rail_worker_pod *pod)
 {
 	/* First, for a connection that closes has the pod accept the next one. */

@@ -152,9 +152,14 @@ int rail_udp_open(struct rail_worker_pod *pod, struct rail_error *error)
 			       error);
 }
 
-void rail_udp_close(struct rail_worker_pod *pod)
+void rail_udp_stop(struct rail_worker_pod *pod)
 {
 	rail_source_remove(&pod->udp_source);
+}
+
+void rail_udp_close(struct rail_worker_pod *pod)
+{
+	rail_udp_stop(pod);
 	if (pod->udp >= 0)
 		(void)close(pod->udp);
 	pod->udp = -EBADF;
