@@ -261,7 +261,7 @@ bench: packages-test
 	@BIN='$(CURDIR)/$(BIN)' TOOLS='$(CURDIR)/$(BUILD)/test' bash test/lib/isolate.bash \
 		bash test/bench/chain.bash
 
-.PHONY: packages-bench-dns bench-dns
+.PHONY: packages-bench-dns bench-dns bench-dns-scale
 packages-bench-dns:
 	$(call install_packages,$(PACKAGES_BENCH_DNS))
 
@@ -269,6 +269,11 @@ bench-dns: packages-bench-dns
 	@$(BUILD_MAKE) tools
 	@BIN='$(CURDIR)/$(BIN)' TOOLS='$(CURDIR)/$(BUILD)/test' bash test/lib/isolate.bash \
 		bash test/bench/dns.bash
+
+bench-dns-scale: packages-test
+	@$(BUILD_MAKE) tools
+	@BIN='$(CURDIR)/$(BIN)' TOOLS='$(CURDIR)/$(BUILD)/test' bash test/lib/isolate.bash \
+		bash test/bench/dns-scale.bash
 
 # Kernel WireGuard in a virtual machine, emulated: needs neither KVM nor root once the packages are there.
 VM_IMAGE := $(BUILD)/vm/initramfs

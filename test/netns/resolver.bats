@@ -478,3 +478,79 @@ import socket; s = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET); s.conne
 	[ "$status" -ne 0 ]
 	[[ $output == *railway-resolverd* ]]
 }
+
+# metric NAME-WITH-LABELS: its value at $NODE/metrics.
+metric() {
+	curl -s --unix-socket "$NODE/metrics" http://resolver/metrics |
+		NAME="railway_resolver_$1 " awk 'index($0, ENVIRON["NAME"]) == 1 {print $NF}'
+}
+
+@test "metrics: Prometheus' text format at a Unix socket or a loopback port; they outlive the worker" {
+	upstream 127.0.0.2 5300 192.0.2.2
+	node_conflist "$CONFLIST" '' '"upstreams": ["127.0.0.2:5300"]'
+	resolver_start --metrics "$NODE/metrics"
+	[ "$(stat -c %a "$NODE/metrics")" = 600 ]
+	pod_add api production api >/dev/null
+	pod_add other 'a "quoted\\ name' api >/dev/null
+	for _ in 1 2 3; do
+		query api AAAA api.railway.internal >/dev/null
+	done
+	query api +tcp AAAA api.railway.internal >/dev/null
+	query api A api.railway.internal >/dev/null
+	rcode api AAAA nosuch.railway.internal >/dev/null
+	query other AAAA api.railway.internal >/dev/null
+	query api A one.example.com >/dev/null
+	query api A one.example.com >/dev/null
+	rcode api A fail.example.com >/dev/null
+
+	curl -s -D "$NODE/head" --unix-socket "$NODE/metrics" http://resolver/metrics >"$NODE/text"
+	grep -q '^HTTP/1.0 200' "$NODE/head"
+	grep -qi '^content-type: text/plain; version=0.0.4' "$NODE/head"
+	# Each line is a comment or a number; each family has its type.
+	refute grep -vE '^(# (HELP|TYPE) railway_resolver_[a-z_]+ .+|railway_resolver_[a-z_]+(\{[^}]*\})? [0-9.e+-]+)$' "$NODE/text"
+	[ "$(metric 'queries_total{environment="production",type="AAAA",answer="NOERROR"}')" = 4 ]
+	[ "$(metric 'queries_total{environment="production",type="A",answer="NODATA"}')" = 1 ]
+	[ "$(metric 'queries_total{environment="production",type="AAAA",answer="NXDOMAIN"}')" = 1 ]
+	[ "$(metric 'queries_total{environment="production",type="A",answer="NOERROR"}')" = 2 ]
+	[ "$(metric 'queries_total{environment="production",type="A",answer="SERVFAIL"}')" = 1 ]
+	[ "$(metric 'queries_total{environment="a \"quoted\\\\ name",type="AAAA",answer="NOERROR"}')" = 1 ]
+	[ "$(metric cache_hits_total)" = 1 ]
+	[ "$(metric cache_misses_total)" = 2 ]
+	[ "$(metric cache_entries)" = 1 ]
+	[ "$(metric forward_questions_total)" = 2 ]
+	[ "$(metric pods_registered)" = 2 ]
+	[ "$(metric pods_served)" = 2 ]
+	[ "$(metric worker_starts_total)" = 1 ]
+	[ "$(metric 'answer_duration_seconds_count{source="local"}')" = 8 ]
+	[ "$(metric 'answer_duration_seconds_count{source="forwarded"}')" = 2 ]
+	[ "$(metric 'answer_duration_seconds_bucket{source="local",le="+Inf"}')" = 8 ]
+
+	kill -KILL "$(resolver_worker)"
+	query api +time=5 AAAA api.railway.internal >/dev/null
+	[ "$(metric 'queries_total{environment="production",type="AAAA",answer="NOERROR"}')" = 5 ]
+	[ "$(metric worker_starts_total)" = 2 ]
+	# An environment whose last pod is gone is not shown.
+	pod_del other
+	[ -z "$(metric 'queries_total{environment="a \"quoted\\\\ name",type="AAAA",answer="NOERROR"}')" ]
+
+	[ "$(curl -s -o /dev/null -w '%{http_code}' --unix-socket "$NODE/metrics" http://resolver/nosuch)" = 404 ]
+	# Who says nothing, or too much, holds nobody up.
+	python3 - "$NODE/metrics" <<-'END'
+		import socket, sys
+		idle = [socket.socket(socket.AF_UNIX) for _ in range(20)]
+		for s in idle:
+		    s.connect(sys.argv[1])
+		idle[0].sendall(b"x" * 3000)
+		try:
+		    idle[0].sendall(b"x" * 3000)
+		    idle[0].settimeout(10)
+		    assert idle[0].recv(1) == b""
+		except ConnectionError:
+		    pass
+	END
+	shows() { [ "$(metric pods_registered)" = 1 ]; }
+	eventually shows
+	resolver_stop
+	resolver_start --metrics 9153
+	curl -s http://127.0.0.1:9153/metrics | grep -q '^railway_resolver_pods_registered 1$'
+}

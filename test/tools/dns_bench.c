@@ -125,8 +125,9 @@ static void echo(uint16_t port, char **netns, int count)
 	}
 	(void)puts("ready");
 	(void)fflush(stdout);
-	while (count == 1)
-		(void)echo_batch(fd, batch, MSG_WAITFORONE);
+	if (count == 1)
+		for (;;)
+			(void)echo_batch(fd, batch, MSG_WAITFORONE);
 	for (;;) {
 		struct epoll_event events[64];
 		int ready = epoll_wait(epoll, events, 64, -1);

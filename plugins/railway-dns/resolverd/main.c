@@ -17,7 +17,7 @@ static void print_usage(FILE *stream)
 {
 	(void)fprintf(stream,
 		      "usage: railway-resolverd [--config FILE] [--take-over] [--ready-fd N] "
-		      "[--worker-uid N]\n"
+		      "[--worker-uid N] [--metrics WHERE]\n"
 		      "Answers DNS queries inside every pod of this node.\n"
 		      "\n"
 		      "  --config FILE    the node's file (default " RAIL_NODE_FILE ")\n"
@@ -27,6 +27,9 @@ static void print_usage(FILE *stream)
 		      "served\n"
 		      "  --worker-uid N   user and group of the process that handles packets "
 		      "(default %d)\n"
+		      "  --metrics WHERE  Prometheus' text format over HTTP, at a Unix socket "
+		      "(/path)\n"
+		      "                   or a port of 127.0.0.1\n"
 		      "  --version        print the version\n",
 		      (int)RAIL_WORKER_UID);
 }
@@ -56,6 +59,7 @@ static int parse_options(int argc, char **argv, struct rail_supervisor_options *
 	static const struct option known[] = {
 		{"config", required_argument, NULL, 'c'},
 		{"take-over", no_argument, NULL, 't'},
+		{"metrics", required_argument, NULL, 'm'},
 		{"ready-fd", required_argument, NULL, 'r'},
 		{"worker-uid", required_argument, NULL, 'u'},
 		{"version", no_argument, NULL, 'v'},
@@ -80,6 +84,9 @@ static int parse_options(int argc, char **argv, struct rail_supervisor_options *
 			if (parse_number("--worker-uid", optarg, 1, UINT32_MAX - 1, &number) < 0)
 				return 1 + EXIT_FAILURE;
 			options->worker_uid = (uid_t)number;
+			break;
+		case 'm':
+			options->metrics = optarg;
 			break;
 		case 't':
 			options->takes_over = true;
@@ -149,8 +156,18 @@ int main(int argc, char **argv)
 	char uid_option[] = "--worker-uid";
 	char uid[16];
 	char config_option[] = "--config";
-	char *arguments[] = {uid_option, uid, options.config == NULL ? NULL : config_option,
-			     (char *)options.config, NULL};
+	char metrics_option[] = "--metrics";
+	char *arguments[7] = {uid_option, uid};
+	size_t count = 2;
+
+	if (options.config != NULL) {
+		arguments[count++] = config_option;
+		arguments[count++] = (char *)options.config;
+	}
+	if (options.metrics != NULL) {
+		arguments[count++] = metrics_option;
+		arguments[count++] = (char *)options.metrics;
+	}
 
 	(void)snprintf(uid, sizeof(uid), "%u", (unsigned int)options.worker_uid);
 	options.arguments = arguments;

@@ -30,6 +30,8 @@ int rail_pods_restore(struct rail_pods *pods, struct rail_handed *handed, struct
 /* Of every pod that is served, key and sockets, which stay the pods'; for free(). */
 int rail_pods_list(const struct rail_pods *pods, struct rail_handed_pod **ret_pods,
 		   size_t *ret_count, struct rail_error *error);
+/* Whether a pod of the environment is here. */
+bool rail_pods_has_environment(const struct rail_pods *pods, const struct rail_prefix *prefix);
 size_t rail_pods_count(const struct rail_pods *pods);
 
 /*

@@ -58,6 +58,7 @@ struct rail_worker_process {
 	struct rail_timer *watchdog;
 	struct rail_timer *retry; /* of a send that the kernel refused for now */
 
+	uint64_t starts;
 	int64_t started_ms;
 	int restart_delay_ms;
 	struct rail_timer *restart;
@@ -376,7 +377,7 @@ static int spawn(struct rail_worker_process *worker, struct rail_error *error)
 {
 	RAIL_CLOSE int channel = -EBADF;
 	pid_t pid;
-	int result = rail_worker_spawn(worker->uid, &pid, &channel, error);
+	int result = rail_worker_spawn(worker->uid, worker->hooks.metrics, &pid, &channel, error);
 
 	if (result < 0)
 		return result;
@@ -417,11 +418,17 @@ void rail_worker_process_start(struct rail_worker_process *worker)
 		restart_later(worker);
 		return;
 	}
+	worker->starts++;
 	(void)snprintf(pid, sizeof(pid), "%d", (int)worker->pid);
 	rail_log(RAIL_LOG_INFO, "the worker runs", "pid", pid, NULL);
 	worker->queue_limit = SIZE_MAX;
 	worker->hooks.up(worker->hooks.context);
 	worker->queue_limit = 2 * worker->queue_length + QUEUE_SLACK;
+}
+
+uint64_t rail_worker_process_starts(const struct rail_worker_process *worker)
+{
+	return worker->starts;
 }
 
 bool rail_worker_process_is_up(const struct rail_worker_process *worker)

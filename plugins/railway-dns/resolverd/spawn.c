@@ -13,7 +13,7 @@
 enum { ARGUMENTS_MAXIMUM = 32 };
 
 /* The new process. */
-static _Noreturn void become_worker(int channel, uid_t uid, pid_t parent)
+static _Noreturn void become_worker(int channel, int metrics, uid_t uid, pid_t parent)
 {
 	struct rail_error error = RAIL_ERROR_NONE;
 	char name[] = "railway-resolverd";
@@ -22,7 +22,7 @@ static _Noreturn void become_worker(int channel, uid_t uid, pid_t parent)
 	char *environment[] = {NULL};
 	char **variables = RAIL_WITH_SANITIZER ? environ : environment;
 
-	if (rail_sandbox_before_exec(channel, uid, parent, &error) == 0) {
+	if (rail_sandbox_before_exec(channel, metrics, uid, parent, &error) == 0) {
 		(void)execve("/proc/self/exe", arguments, variables);
 		(void)rail_fail_errno(&error, errno,
 				      "execute this program as user %u (every user must be "
@@ -33,7 +33,8 @@ static _Noreturn void become_worker(int channel, uid_t uid, pid_t parent)
 	_exit(EXIT_FAILURE);
 }
 
-int rail_worker_spawn(uid_t uid, pid_t *ret_pid, int *ret_channel, struct rail_error *error)
+int rail_worker_spawn(uid_t uid, int metrics, pid_t *ret_pid, int *ret_channel,
+		      struct rail_error *error)
 {
 	int pair[2];
 
@@ -48,7 +49,7 @@ int rail_worker_spawn(uid_t uid, pid_t *ret_pid, int *ret_channel, struct rail_e
 	if (pid < 0)
 		return rail_fail_errno(error, errno, "fork");
 	if (pid == 0)
-		become_worker(other_end, uid, parent);
+		become_worker(other_end, metrics, uid, parent);
 	*ret_pid = pid;
 	*ret_channel = RAIL_TAKE_FD(channel);
 	return 0;

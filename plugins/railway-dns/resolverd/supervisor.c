@@ -14,6 +14,7 @@
 #include "pkg/base/loop.h"
 #include "pkg/config/settings.h"
 #include "plugins/railway-dns/resolverd/clients.h"
+#include "plugins/railway-dns/resolverd/exposition.h"
 #include "plugins/railway-dns/resolverd/handover.h"
 #include "plugins/railway-dns/resolverd/nameservers.h"
 #include "plugins/railway-dns/resolverd/notify.h"
@@ -42,6 +43,9 @@ struct supervisor {
 	bool handed_over;	   /* to the next one */
 	struct rail_watchdog *watchdog;
 	struct rail_timer *ping;
+	int metrics_fd;
+	struct rail_metrics *metrics;
+	struct rail_exposition *exposition;
 };
 
 static void become_ready(struct supervisor *supervisor)
@@ -239,6 +243,38 @@ static int get_socket(struct supervisor *supervisor, struct rail_error *error)
 				  &supervisor->clients, error);
 }
 
+static size_t count_registered(void *context)
+{
+	return rail_pods_count(((struct supervisor *)context)->pods);
+}
+
+static uint64_t count_starts(void *context)
+{
+	return rail_worker_process_starts(((struct supervisor *)context)->worker);
+}
+
+static bool has_environment(void *context, const struct rail_prefix *prefix)
+{
+	return rail_pods_has_environment(((struct supervisor *)context)->pods, prefix);
+}
+
+static int expose_metrics(struct supervisor *supervisor, struct rail_error *error)
+{
+	const struct rail_exposition_facts facts = {
+		.metrics = supervisor->metrics,
+		.store = supervisor->store,
+		.registered = count_registered,
+		.worker_starts = count_starts,
+		.has_environment = has_environment,
+		.context = supervisor,
+	};
+
+	if (supervisor->options->metrics == NULL)
+		return 0;
+	return rail_exposition_open(supervisor->loop, supervisor->options->metrics, &facts,
+				    &supervisor->exposition, error);
+}
+
 static int start_timers(struct supervisor *supervisor, struct rail_error *error)
 {
 	int result =
@@ -253,7 +289,7 @@ static int start_timers(struct supervisor *supervisor, struct rail_error *error)
 static int start(struct supervisor *supervisor, struct rail_error *error)
 {
 	const struct rail_settings *settings = &supervisor->settings;
-	const struct rail_worker_hooks hooks = {
+	struct rail_worker_hooks hooks = {
 		.up = worker_up,
 		.down = worker_down,
 		.answered = worker_answered,
@@ -281,6 +317,9 @@ static int start(struct supervisor *supervisor, struct rail_error *error)
 		result = rail_node_nameservers_new(supervisor->loop, &supervisor->nameservers,
 						   error);
 	if (result == 0)
+		result = rail_metrics_create(&supervisor->metrics_fd, &supervisor->metrics, error);
+	hooks.metrics = supervisor->metrics_fd;
+	if (result == 0)
 		result = rail_worker_process_new(supervisor->loop, supervisor->options->worker_uid,
 						 &hooks, &supervisor->worker, error);
 	if (result == 0)
@@ -296,6 +335,8 @@ static int start(struct supervisor *supervisor, struct rail_error *error)
 					    supervisor->worker, error);
 	if (result == 0)
 		result = start_timers(supervisor, error);
+	if (result == 0)
+		result = expose_metrics(supervisor, error);
 	if (result < 0)
 		return result;
 	rail_clients_on_hand_over(supervisor->clients, hand_over, supervisor);
@@ -310,6 +351,7 @@ static void end(struct supervisor *supervisor)
 	 */
 	if (!supervisor->ready && supervisor->handed.connection >= 0)
 		rail_clients_hand_back(supervisor->clients);
+	rail_exposition_close(supervisor->exposition);
 	rail_handed_done(&supervisor->handed);
 	rail_clients_free(supervisor->clients);
 	if (supervisor->handed_over) {
@@ -322,6 +364,9 @@ static void end(struct supervisor *supervisor)
 	rail_worker_process_free(supervisor->worker);
 	rail_pods_free(supervisor->pods);
 	rail_node_nameservers_free(supervisor->nameservers);
+	rail_metrics_unmap(supervisor->metrics);
+	if (supervisor->metrics_fd >= 0)
+		(void)close(supervisor->metrics_fd);
 	rail_store_close(supervisor->store);
 	rail_source_remove(&supervisor->signals_source);
 	if (supervisor->signals >= 0)
@@ -337,6 +382,7 @@ int rail_supervise(const struct rail_supervisor_options *options, struct rail_er
 		return rail_fail(error, ENOMEM, "no memory for the supervisor");
 	supervisor->options = options;
 	supervisor->signals = -EBADF;
+	supervisor->metrics_fd = -EBADF;
 	supervisor->handed = RAIL_HANDED_NONE;
 	rail_log(RAIL_LOG_INFO, "railway-resolverd starts", "version", RAIL_VERSION, NULL);
 

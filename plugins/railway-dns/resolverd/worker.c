@@ -6,6 +6,7 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
+#include <time.h>
 
 #include "pkg/base/cleanup.h"
 #include "pkg/base/file.h"
@@ -36,6 +37,19 @@ struct rail_worker_pod *rail_worker_pod_get(const struct rail_worker *worker, ui
 	return (struct rail_worker_pod *)rail_table_find(&worker->pods, id);
 }
 
+void rail_worker_count(struct rail_worker *worker, enum rail_metrics_counter counter)
+{
+	rail_metric_add(&worker->metrics->counters[counter], 1);
+}
+
+int64_t rail_worker_now_us(void)
+{
+	struct timespec now;
+
+	(void)clock_gettime(CLOCK_MONOTONIC, &now);
+	return (int64_t)now.tv_sec * 1000000 + now.tv_nsec / 1000;
+}
+
 static uint64_t hash_prefix(const struct rail_prefix *prefix)
 {
 	uint64_t hash = 0;
@@ -60,6 +74,41 @@ static struct rail_worker_environment *find_environment(const struct rail_worker
 	return NULL;
 }
 
+static bool is_environment(const struct rail_worker *worker, uint64_t number)
+{
+	struct rail_prefix prefix;
+
+	for (size_t i = sizeof(prefix.bytes); i > 0; i--, number >>= 8)
+		prefix.bytes[i - 1] = (uint8_t)number;
+	return find_environment(worker, &prefix) != NULL;
+}
+
+/* The environment's counters: those of a worker before this one, else unused ones, else those of an
+ * environment that is gone; where there are none, those of all who found none. */
+static struct rail_metrics_environment *find_metrics(const struct rail_worker *worker,
+						     const struct rail_prefix *prefix)
+{
+	uint64_t number = rail_metrics_prefix_number(prefix);
+	struct rail_metrics_environment *slots = worker->metrics->environments;
+	struct rail_metrics_environment *best = NULL;
+
+	for (size_t i = 1; i <= RAIL_METRICS_ENVIRONMENTS; i++) {
+		uint64_t own = rail_metric_read(&slots[i].prefix);
+
+		if (own == number)
+			return &slots[i];
+		if (own == 0 && (best == NULL || rail_metric_read(&best->prefix) != 0))
+			best = &slots[i];
+		else if (best == NULL && !is_environment(worker, own))
+			best = &slots[i];
+	}
+	if (best == NULL)
+		return &slots[0];
+	memset(best, 0, sizeof(*best));
+	rail_metric_set(&best->prefix, number);
+	return best;
+}
+
 static struct rail_worker_environment *ensure_environment(struct rail_worker *worker,
 							  const struct rail_prefix *prefix)
 {
@@ -77,6 +126,7 @@ static struct rail_worker_environment *ensure_environment(struct rail_worker *wo
 		return NULL;
 	}
 	rail_cache_owner_init(&environment->cached);
+	environment->metrics = find_metrics(worker, prefix);
 	rail_table_insert(&worker->environments, &environment->link, hash_prefix(prefix));
 	return environment;
 }
@@ -233,6 +283,10 @@ static int turn(struct rail_worker *worker, struct rail_error *error)
 	int result = rail_loop_turn(worker->loop, limit_ms, error);
 
 	rail_forward_expire(worker->forward);
+	rail_forward_measure(worker->forward);
+	rail_metric_set(&worker->metrics->gauges[RAIL_METRICS_CONNECTIONS],
+			rail_tcp_count(worker->tcp));
+	rail_metric_set(&worker->metrics->gauges[RAIL_METRICS_PODS], worker->pods.count);
 	if (worker->drain_end_ms != 0)
 		go_on_draining(worker);
 	return result;
@@ -380,6 +434,9 @@ static int set_up(struct rail_worker *worker, struct rail_error *error)
 	int result = rail_sandbox_check(error);
 
 	if (result == 0)
+		result = rail_metrics_map(RAIL_WORKER_METRICS, &worker->metrics, error);
+	(void)close(RAIL_WORKER_METRICS);
+	if (result == 0)
 		result = rail_loop_new(&worker->loop, error);
 	if (result == 0)
 		result = rail_udp_new(&worker->udp, error);
@@ -413,6 +470,7 @@ static void tear_down(struct rail_worker *worker)
 	rail_loop_free(worker->loop);
 	rail_table_done(&worker->pods);
 	rail_table_done(&worker->environments);
+	rail_metrics_unmap(worker->metrics);
 }
 
 int rail_worker_run(struct rail_error *error)

@@ -18,6 +18,7 @@ struct waiter {
 	STAILQ_ENTRY(waiter) link;
 	uint64_t pod;
 	struct rail_forward_client client;
+	int64_t start_us;
 	size_t query_size;
 	uint8_t query[];
 };
@@ -121,6 +122,13 @@ static void deliver(struct rail_forward *forward, const struct waiter *waiter,
 					   tcp, answer, capacity, &size) < 0)
 		size = rail_dns_error(waiter->query, waiter->query_size, RAIL_DNS_SERVFAIL, answer,
 				      capacity);
+	if (size != 0) {
+		struct rail_metrics *metrics = forward->worker->metrics;
+
+		rail_metrics_count_answer(pod->environment->metrics, answer, size);
+		rail_metrics_observe(&metrics->latencies[RAIL_METRICS_FORWARDED],
+				     (uint64_t)(rail_worker_now_us() - waiter->start_us), 1);
+	}
 	if (tcp)
 		rail_tcp_reply(forward->worker->tcp, waiter->client.connection, forward->framed,
 			       size);
@@ -162,6 +170,8 @@ static void on_answer(void *context, int outcome, const uint8_t *message, size_t
 	LIST_REMOVE(asking, list);
 	if (outcome == 0)
 		keep(asking, message, size);
+	else
+		rail_worker_count(forward->worker, RAIL_METRICS_FAILED);
 	while (!STAILQ_EMPTY(&asking->waiters)) {
 		struct waiter *waiter = STAILQ_FIRST(&asking->waiters);
 		struct rail_worker_pod *pod = rail_worker_pod_get(forward->worker, waiter->pod);
@@ -258,6 +268,7 @@ static int wait_for_answer(struct rail_worker_pod *pod, const struct rail_questi
 		return -ENOMEM;
 	waiter->pod = pod->id;
 	waiter->client = *client;
+	waiter->start_us = rail_worker_now_us();
 	waiter->query_size = size;
 	memcpy(waiter->query, query, size);
 	if (asking == NULL) {
@@ -265,6 +276,9 @@ static int wait_for_answer(struct rail_worker_pod *pod, const struct rail_questi
 
 		if (result < 0)
 			return result;
+		rail_worker_count(pod->worker, RAIL_METRICS_ASKED);
+	} else {
+		rail_worker_count(pod->worker, RAIL_METRICS_JOINED);
 	}
 	pod->pending_count++;
 	pod->environment->pending_count++;
@@ -297,8 +311,11 @@ int rail_forward_query(struct rail_worker_pod *pod, const struct rail_forward_cl
 		rail_cache_get(forward->cache, &question, forward->cached, rail_monotonic_ms());
 
 	if (size != 0 && rail_dns_relay(query, query_size, forward->cached, size,
-					client->connection != 0, answer, capacity, ret_size) == 0)
+					client->connection != 0, answer, capacity, ret_size) == 0) {
+		rail_worker_count(pod->worker, RAIL_METRICS_CACHE_HITS);
 		return 0;
+	}
+	rail_worker_count(pod->worker, RAIL_METRICS_CACHE_MISSES);
 	*ret_size = 0;
 	return wait_for_answer(pod, &question, client, query, query_size);
 }
@@ -306,6 +323,17 @@ int rail_forward_query(struct rail_worker_pod *pod, const struct rail_forward_cl
 void rail_forward_disown(struct rail_forward *forward, struct rail_worker_environment *environment)
 {
 	rail_cache_disown(forward->cache, &environment->cached);
+}
+
+void rail_forward_measure(const struct rail_forward *forward)
+{
+	rail_metric *gauges = forward->worker->metrics->gauges;
+	struct rail_cache_statistics cache;
+
+	rail_cache_statistics(forward->cache, &cache);
+	rail_metric_set(&gauges[RAIL_METRICS_CACHE_ENTRIES], cache.count);
+	rail_metric_set(&gauges[RAIL_METRICS_CACHE_BYTES], cache.size);
+	rail_metric_set(&gauges[RAIL_METRICS_WAITING], forward->waiter_count);
 }
 
 int rail_forward_timeout_ms(struct rail_forward *forward)

@@ -12,6 +12,7 @@
 #include "pkg/dns/forward.h"
 #include "pkg/dns/message.h"
 #include "pkg/dns/table.h"
+#include "plugins/railway-dns/resolverd/metrics.h"
 
 /* What the worker's parts share: worker.c (its table, the channel), worker_udp.c, worker_tcp.c and
  * worker_forward.c. */
@@ -32,6 +33,7 @@ struct rail_worker_environment {
 	size_t connection_count;
 	size_t unsent_size;
 	struct rail_cache_owner cached;
+	struct rail_metrics_environment *metrics;
 };
 
 struct rail_worker_pod {
@@ -70,6 +72,7 @@ struct rail_worker {
 	struct rail_tcp *tcp;
 	struct rail_forward *forward;
 	struct rail_log_limit log_limit;
+	struct rail_metrics *metrics;
 };
 
 /*
@@ -82,6 +85,8 @@ static inline bool rail_worker_is_fair(size_t own, size_t left)
 }
 
 /* worker.c */
+void rail_worker_count(struct rail_worker *worker, enum rail_metrics_counter counter);
+int64_t rail_worker_now_us(void);
 struct rail_worker_pod *rail_worker_pod_get(const struct rail_worker *worker, uint64_t id);
 /* Logs, but not more than a few lines in a while: pods can cause it. */
 void rail_worker_complain(struct rail_worker *worker, const char *message, int errnum);
@@ -98,6 +103,7 @@ void rail_udp_reply(struct rail_worker_pod *pod, const struct sockaddr_in6 *clie
 
 /* worker_tcp.c: the pods' listening sockets and connections. */
 int rail_tcp_new(struct rail_worker *worker, struct rail_tcp **ret_tcp, struct rail_error *error);
+size_t rail_tcp_count(const struct rail_tcp *tcp);
 void rail_tcp_free(struct rail_tcp *tcp);
 /* Accepts no more. */
 void rail_tcp_stop(struct rail_worker_pod *pod);
@@ -129,5 +135,7 @@ int rail_forward_query(struct rail_worker_pod *pod, const struct rail_forward_cl
 		       size_t *ret_size);
 /* Before the environment goes. */
 void rail_forward_disown(struct rail_forward *forward, struct rail_worker_environment *environment);
+/* Writes its gauges. */
+void rail_forward_measure(const struct rail_forward *forward);
 int rail_forward_timeout_ms(struct rail_forward *forward);
 void rail_forward_expire(struct rail_forward *forward);

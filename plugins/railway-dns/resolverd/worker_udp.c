@@ -60,6 +60,7 @@ static size_t answer_query(struct rail_worker_pod *pod, const struct sockaddr_in
 	switch (rail_dns_answer(pod->environment->zone, &options, query, query_size, answer,
 				RAIL_DNS_UDP_MAXIMUM, &size)) {
 	case RAIL_DNS_DROP:
+		rail_worker_count(pod->worker, RAIL_METRICS_DROPPED);
 		return 0;
 	case RAIL_DNS_ANSWER:
 		return size;
@@ -98,6 +99,7 @@ static bool serve_batch(struct rail_worker_pod *pod)
 		udp->received[i].msg_hdr.msg_namelen = sizeof(udp->clients[i]);
 
 	int count = recvmmsg(pod->udp, udp->received, BATCH, MSG_DONTWAIT, NULL);
+	int64_t start_us = rail_worker_now_us();
 
 	for (int i = 0; i < count; i++) {
 		const struct msghdr *header = &udp->received[i].msg_hdr;
@@ -113,12 +115,17 @@ static bool serve_batch(struct rail_worker_pod *pod)
 
 		if (size == 0)
 			continue;
+		rail_metrics_count_answer(pod->environment->metrics, udp->answers[answer_count],
+					  size);
 		udp->sent_parts[answer_count].iov_len = size;
 		udp->sent[answer_count].msg_hdr.msg_name = &udp->clients[i];
 		answer_count++;
 	}
-	if (answer_count != 0)
+	if (answer_count != 0) {
 		send_answers(pod, udp, answer_count);
+		rail_metrics_observe(&pod->worker->metrics->latencies[RAIL_METRICS_LOCAL],
+				     (uint64_t)(rail_worker_now_us() - start_us), answer_count);
+	}
 	return count == BATCH;
 }
 
