@@ -270,10 +270,9 @@ void rail_cache_owner_init(struct rail_cache_owner *owner)
 
 void rail_cache_disown(struct rail_cache *cache, struct rail_cache_owner *owner)
 {
-	struct rail_cache_entry *entry;
-
-	TAILQ_FOREACH(entry, &owner->entries, by_owner)
-	entry->owner = &cache->nobody;
+	for (struct rail_cache_entry *entry = TAILQ_FIRST(&owner->entries); entry != NULL;
+	     entry = TAILQ_NEXT(entry, by_owner))
+		entry->owner = &cache->nobody;
 	TAILQ_CONCAT(&cache->nobody.entries, &owner->entries, by_owner);
 	cache->nobody.size += owner->size;
 	owner->size = 0;

@@ -1,7 +1,7 @@
 """An upstream nameserver that does what a name says: upstream.py ADDRESS PORT ANSWER LOG.
 
 Every question is written to LOG ("A slow.example.com"). A labels of the name, from the left:
-  slow         the answer takes a second          ttl-N        the TTL of its records (60)
+  slow         the answer takes a second          ttl-N        the TTL of its records (600)
   nx-N         NXDOMAIN with a SOA of MINIMUM N   none-N       no records, with such a SOA
   bare         NXDOMAIN without a SOA             fail         SERVFAIL
   silent       no answer at all                   lie          before the answer, some that answer
@@ -42,7 +42,7 @@ def respond(query, client):
     question = query[12 : position + 5]
     kind = struct.unpack(">H", question[-4:-2])[0]
     log.write(f"{KINDS.get(kind, kind)} {'.'.join(labels)}\n")
-    rcode, records, soa, ttl = 0, True, None, 60
+    rcode, records, soa, ttl = 0, True, None, 600
     for label in labels:
         word, _, number = label.partition("-")
         if word == "slow":

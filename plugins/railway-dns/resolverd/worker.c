@@ -247,11 +247,9 @@ static int confirm(struct rail_worker *worker, const struct rail_channel_message
 /* From here on another worker takes what comes, from the same sockets. */
 static void begin_draining(struct rail_worker *worker)
 {
-	struct rail_worker_pod *pod;
-
 	worker->drain_end_ms = rail_monotonic_ms() + RAIL_WORKER_DRAIN_MS;
-	LIST_FOREACH(pod, &worker->pod_list, list)
-	{
+	for (struct rail_worker_pod *pod = LIST_FIRST(&worker->pod_list); pod != NULL;
+	     pod = LIST_NEXT(pod, list)) {
 		rail_udp_stop(pod);
 		rail_tcp_stop(pod);
 	}

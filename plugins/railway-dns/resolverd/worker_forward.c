@@ -140,10 +140,9 @@ static void deliver(struct rail_forward *forward, const struct waiter *waiter,
 static void keep(struct asking *asking, const uint8_t *message, size_t size)
 {
 	struct rail_forward *forward = asking->forward;
-	struct waiter *waiter;
 
-	STAILQ_FOREACH(waiter, &asking->waiters, link)
-	{
+	for (const struct waiter *waiter = STAILQ_FIRST(&asking->waiters); waiter != NULL;
+	     waiter = STAILQ_NEXT(waiter, link)) {
 		struct rail_worker_pod *pod = rail_worker_pod_get(forward->worker, waiter->pod);
 		size_t answer_size;
 
