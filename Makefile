@@ -22,6 +22,7 @@ PACKAGES_CLIENTS = nodejs golang-go default-jdk-headless postgresql iptables
 # Another vendor's containerd and runc do as well, and would have to make room for Debian's.
 PACKAGES_RUNTIMES = $(foreach p,containerd runc,$(shell command -v $(p) >/dev/null || echo $(p))) busybox-static \
 	golang-go golang-github-appc-cni-dev protobuf-compiler python3-protobuf python3-grpcio python3-yaml patchelf systemd
+PACKAGES_BENCH_DNS = $(PACKAGES_TEST) dnsperf knot nsd unbound dnsmasq-base aardvark-dns
 PACKAGES_VM = $(PACKAGES_TEST) qemu-system-x86 linux-image-cloud-amd64 cpio kmod iputils-ping iperf3
 
 # ---- who builds -----------------------------------------------------------------------------------
@@ -127,7 +128,8 @@ $(BUILD)/%.o: %.c | headers-there
 	$(Q)$(AS_OWNER) $(CC) $(BASE_CPPFLAGS) $(CPPFLAGS) $(BASE_CFLAGS) $(CFLAGS) -MMD -MP -c -o $@ $<
 
 # The worker's filter itself, not a copy of it.
-$(BUILD)/test/filter_probe: $(BUILD)/plugins/railway-dns/resolverd/filter.o
+$(BUILD)/test/filter_probe: $(BUILD)/plugins/railway-dns/resolverd/filter.o \
+	$(BUILD)/plugins/railway-dns/resolverd/landlock.o
 $(TOOLS): $(BUILD)/test/%: $(BUILD)/test/tools/%.o $(LIBRARY)
 	$(call say,LD,$@)
 	@$(AS_OWNER) mkdir -p $(@D)
@@ -339,6 +341,20 @@ bench-ipam: packages-test
 	@BIN='$(CURDIR)/$(BIN)' TOOLS='$(CURDIR)/$(BUILD)/test' bash test/lib/isolate.bash \
 		bash test/bench/ipam.bash
 
+.PHONY: packages-bench-dns bench-dns bench-dns-scale
+packages-bench-dns:
+	$(call install_packages,$(PACKAGES_BENCH_DNS))
+
+bench-dns: packages-bench-dns
+	@$(BUILD_MAKE) tools
+	@BIN='$(CURDIR)/$(BIN)' TOOLS='$(CURDIR)/$(BUILD)/test' bash test/lib/isolate.bash \
+		bash test/bench/dns.bash
+
+bench-dns-scale: packages-test
+	@$(BUILD_MAKE) tools
+	@BIN='$(CURDIR)/$(BIN)' TOOLS='$(CURDIR)/$(BUILD)/test' bash test/lib/isolate.bash \
+		bash test/bench/dns-scale.bash
+
 # Kernel WireGuard in a virtual machine, emulated: needs neither KVM nor root once the packages are there.
 VM_IMAGE := $(BUILD)/vm/initramfs
 .PHONY: packages-vm vm-image test-vm bench-vm vm-shell
@@ -371,6 +387,7 @@ help:
 	@echo 'sudo make test  everything below, with the time of each; T=pattern runs matching tests'
 	@printf '                %s\n' $(TEST_TARGETS)
 	@echo 'sudo make bench ADD and DEL beside bridge + host-local'
+	@echo 'sudo make bench-dns  the resolver beside Knot, NSD, unbound, dnsmasq and aardvark-dns'
 	@echo 'make test-vm    kernel WireGuard in a virtual machine (T=pattern); make vm-shell: a shell in it'
 	@echo 'sudo make test-long  real runtimes with sanitizers, every fuzz target for ten minutes, every call of the plugins fails once, 1,000 kills'
 	@echo 'make fuzz-NAME  FUZZ_SECONDS=60; NAME: $(FUZZ_TARGETS)'

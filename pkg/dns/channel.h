@@ -20,6 +20,7 @@ enum rail_channel_kind {
 	RAIL_CHANNEL_UPSTREAMS,		 /* upstreams: the node's, for pods without their own */
 	RAIL_CHANNEL_BARRIER,		 /* sequence: confirm what came before */
 	RAIL_CHANNEL_POD_CHECK,		 /* sequence, pod: the same, and that it is served */
+	RAIL_CHANNEL_DRAIN,		 /* sequence: take nothing new, finish, end */
 	/* worker to supervisor */
 	RAIL_CHANNEL_ACK, /* sequence */
 	RAIL_CHANNEL_NAK, /* sequence: the pod is not served */

@@ -6,6 +6,7 @@
 #define OPT_DNSSEC_OK 0x8000U
 /* A pointer to the question's name, which is always right behind the header (RFC 1035 4.1.4). */
 #define OWNER_IS_QUESTION (0xc000U | RAIL_DNS_HEADER_SIZE)
+#define POINTER_MARK 0xc0U
 
 struct rail_dns_header rail_dns_header_read(struct rail_reader *reader)
 {
@@ -18,6 +19,40 @@ struct rail_dns_header rail_dns_header_read(struct rail_reader *reader)
 	header.authority_count = rail_read_u16(reader);
 	header.additional_count = rail_read_u16(reader);
 	return header;
+}
+
+/* Passes over a name that may end in a pointer (RFC 1035 4.1.4); it is not followed. */
+static void skip_name(struct rail_reader *reader)
+{
+	size_t start = reader->position;
+	uint8_t length;
+
+	while ((length = rail_read_u8(reader)) != 0) {
+		if (length >= POINTER_MARK) {
+			size_t target = (length & ~POINTER_MARK) << 8 | rail_read_u8(reader);
+
+			if (target < RAIL_DNS_HEADER_SIZE || target >= start)
+				reader->failed = true;
+			return;
+		}
+		if (length > RAIL_NAME_LABEL_SIZE || reader->position - start > RAIL_NAME_SIZE)
+			reader->failed = true;
+		(void)rail_read_view(reader, length);
+	}
+}
+
+struct rail_dns_record_view rail_dns_record_read(struct rail_reader *reader)
+{
+	struct rail_dns_record_view record;
+
+	skip_name(reader);
+	record.type = rail_read_u16(reader);
+	(void)rail_read_u16(reader);
+	record.ttl_position = reader->position;
+	record.ttl_s = rail_read_u32(reader);
+	record.data_size = rail_read_u16(reader);
+	record.data = rail_read_view(reader, record.data_size);
+	return record;
 }
 
 /* Reads the OPT into the query; gives the EDNS version. */

@@ -70,6 +70,15 @@ struct rail_dns_header {
 	uint16_t additional_count;
 };
 
+/* A record of somebody's message, whose owner was passed over. */
+struct rail_dns_record_view {
+	uint16_t type;
+	uint32_t ttl_s;
+	size_t ttl_position; /* where in the message the TTL's four bytes are */
+	const uint8_t *data; /* borrowed from the reader; NULL where it has failed */
+	size_t data_size;
+};
+
 struct rail_dns_query {
 	struct rail_dns_header header;
 	const uint8_t *question; /* name, type and class as they came, borrowed; NULL: none read */
@@ -84,6 +93,9 @@ struct rail_dns_query {
 
 /* Six words, without judging them; the reader is marked as failed where they are not there. */
 struct rail_dns_header rail_dns_header_read(struct rail_reader *reader);
+/* The record that begins where the reader is, which is marked as failed where there is none. A
+ * compressed owner must point backward, and is not followed. */
+struct rail_dns_record_view rail_dns_record_read(struct rail_reader *reader);
 
 /*
  * Reads a query whole. -EBADMSG: nothing must be answered (shorter than a header, or itself an

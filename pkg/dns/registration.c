@@ -15,7 +15,13 @@ enum { ERRNUM_MAXIMUM = 4095 };
 
 static bool is_kind(unsigned int kind)
 {
-	return kind >= RAIL_REGISTRATION_ADD && kind <= RAIL_REGISTRATION_STATUS;
+	return kind >= RAIL_REGISTRATION_ADD && kind <= RAIL_REGISTRATION_HAND_OVER;
+}
+
+/* Whether it is about an attachment. */
+static bool has_key(enum rail_registration_kind kind)
+{
+	return kind != RAIL_REGISTRATION_STATUS && kind != RAIL_REGISTRATION_HAND_OVER;
 }
 
 int rail_registration_encode(const struct rail_registration_request *request, uint8_t *message,
@@ -27,7 +33,7 @@ int rail_registration_encode(const struct rail_registration_request *request, ui
 		return -EBADMSG;
 	rail_write_u8(&writer, RAIL_REGISTRATION_VERSION);
 	rail_write_u8(&writer, (uint8_t)request->kind);
-	if (request->kind != RAIL_REGISTRATION_STATUS) {
+	if (has_key(request->kind)) {
 		const struct rail_attachment_key *key = &request->key;
 
 		if (*key->network == '\0' || *key->container_id == '\0' || *key->interface == '\0')
@@ -51,7 +57,7 @@ int rail_registration_decode(const uint8_t *message, size_t size,
 		return -EPROTO;
 	if (reader.failed || !is_kind(kind))
 		return -EBADMSG;
-	if (kind != RAIL_REGISTRATION_STATUS) {
+	if (has_key(request.kind)) {
 		struct rail_attachment_key *key = &request.key;
 
 		rail_read_string(&reader, key->network, sizeof(key->network));
@@ -237,4 +243,20 @@ int rail_registration_ask(const char *socket_path, const struct rail_registratio
 	if (outcome.errnum == 0)
 		return 0;
 	return rail_fail_code(error, outcome.code, outcome.errnum, "%s", outcome.message);
+}
+
+int rail_registration_begin(const char *socket_path,
+			    const struct rail_registration_request *request, int *ret_fd,
+			    struct rail_error *error)
+{
+	RAIL_CLOSE int fd = -EBADF;
+	int result = connect_to(socket_path, rail_monotonic_ms() + RAIL_REGISTRATION_DEADLINE_MS,
+				&fd, error);
+
+	if (result == 0)
+		result = send_request(fd, request, -1, error);
+	if (result < 0)
+		return result;
+	*ret_fd = RAIL_TAKE_FD(fd);
+	return 0;
 }

@@ -15,6 +15,7 @@ enum rail_registration_kind {
 	RAIL_REGISTRATION_REMOVE,
 	RAIL_REGISTRATION_CHECK,
 	RAIL_REGISTRATION_STATUS,
+	RAIL_REGISTRATION_HAND_OVER, /* of a daemon that takes over */
 };
 
 enum {
@@ -25,7 +26,7 @@ enum {
 
 struct rail_registration_request {
 	enum rail_registration_kind kind;
-	struct rail_attachment_key key; /* empty for STATUS */
+	struct rail_attachment_key key; /* empty for STATUS and HAND_OVER */
 };
 
 /* The wire format, apart from the socket: tested and fuzzed. Return the size, or -EBADMSG /
@@ -52,3 +53,8 @@ int rail_registration_decode_reply(const uint8_t *message, size_t size,
  */
 int rail_registration_ask(const char *socket_path, const struct rail_registration_request *request,
 			  int netns_fd, struct rail_error *error);
+
+/* Sends a request without descriptors; what comes is read from *ret_fd. Fails as above. */
+int rail_registration_begin(const char *socket_path,
+			    const struct rail_registration_request *request, int *ret_fd,
+			    struct rail_error *error);

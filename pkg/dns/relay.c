@@ -4,8 +4,6 @@
 #include "pkg/dns/answer.h"
 #include "pkg/dns/message.h"
 
-#define POINTER_MARK 0xc0U
-
 int rail_dns_upstream_query(const uint8_t *query, size_t query_size, uint16_t id, uint8_t *out,
 			    size_t capacity, size_t *ret_size)
 {
@@ -28,43 +26,6 @@ int rail_dns_upstream_query(const uint8_t *query, size_t query_size, uint16_t id
 		return -ENOBUFS;
 	*ret_size = writer.position;
 	return 0;
-}
-
-/* Passes over a name that may end in a pointer (RFC 1035 4.1.4); it is not followed. */
-static void skip_name(struct rail_reader *reader)
-{
-	size_t start = reader->position;
-	uint8_t length;
-
-	while ((length = rail_read_u8(reader)) != 0) {
-		if (length >= POINTER_MARK) {
-			size_t target = (length & ~POINTER_MARK) << 8 | rail_read_u8(reader);
-
-			if (target < RAIL_DNS_HEADER_SIZE || target >= start)
-				reader->failed = true;
-			return;
-		}
-		if (length > RAIL_NAME_LABEL_SIZE || reader->position - start > RAIL_NAME_SIZE)
-			reader->failed = true;
-		(void)rail_read_view(reader, length);
-	}
-}
-
-struct record {
-	uint16_t type;
-	uint32_t ttl;
-};
-
-static struct record skip_record(struct rail_reader *reader)
-{
-	struct record record;
-
-	skip_name(reader);
-	record.type = rail_read_u16(reader);
-	(void)rail_read_u16(reader);
-	record.ttl = rail_read_u32(reader);
-	(void)rail_read_view(reader, rail_read_u16(reader));
-	return record;
 }
 
 /* The records at the front of the upstream's message that the client gets. */
@@ -99,7 +60,7 @@ static int keep_records(struct rail_reader *reader, const struct rail_dns_header
 
 	for (size_t section = 0; section < RAIL_DNS_SECTION_COUNT; section++) {
 		for (unsigned int i = 0; i < counts[section]; i++) {
-			struct record record = skip_record(reader);
+			struct rail_dns_record_view record = rail_dns_record_read(reader);
 
 			if (reader->failed) {
 				/* Some servers cut in the middle of a record, and say so. */
@@ -112,7 +73,7 @@ static int keep_records(struct rail_reader *reader, const struct rail_dns_header
 				if (section != RAIL_DNS_ADDITIONAL_SECTION || opt_seen)
 					return -EBADMSG;
 				opt_seen = true;
-				kept.extended_rcode = (uint8_t)(record.ttl >> 24);
+				kept.extended_rcode = (uint8_t)(record.ttl_s >> 24);
 			} else if (!opt_seen && reader->position <= limit) {
 				kept.counts[section]++;
 				kept.end = reader->position;

@@ -1,13 +1,11 @@
 #include "pkg/dns/zone.h"
 
-#include <assert.h>
 #include <errno.h>
-#include <sodium/crypto_shorthash.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "pkg/base/cleanup.h"
-#include "pkg/base/file.h"
+#include "pkg/dns/hash.h"
 #include "pkg/dns/name.h"
 #include "pkg/dns/table.h"
 
@@ -60,22 +58,11 @@ struct rail_zone_entry {
 
 struct rail_zone {
 	struct rail_prefix prefix;
-	uint8_t key[crypto_shorthash_KEYBYTES];
+	struct rail_hash_key key;
 	struct rail_zone_entry root;
 	struct rail_table entries;  /* without the root */
 	struct rail_table replicas; /* by address */
 };
-
-static uint64_t hash_bytes(const struct rail_zone *zone, const void *bytes, size_t size)
-{
-	uint8_t hash[crypto_shorthash_BYTES];
-	uint64_t value;
-
-	static_assert(sizeof(hash) == sizeof(value), "the hash fills a word");
-	(void)crypto_shorthash(hash, bytes, size, zone->key);
-	memcpy(&value, hash, sizeof(value));
-	return value;
-}
 
 /* Makes room for one more element in an array that grows by doubling. */
 static int reserve(void **array, size_t count, size_t *capacity, size_t element_size)
@@ -135,7 +122,7 @@ struct rail_zone_entry *rail_zone_find(struct rail_zone *zone, const uint8_t *wi
 		return NULL;
 
 	struct rail_table_link *link =
-		rail_table_find(&zone->entries, hash_bytes(zone, wire, size));
+		rail_table_find(&zone->entries, rail_hash(&zone->key, wire, size));
 	for (; link != NULL; link = rail_table_find_next(link)) {
 		struct rail_zone_entry *entry = OWNER_OF(link, struct rail_zone_entry, link);
 
@@ -166,7 +153,7 @@ static int entry_obtain(struct rail_zone *zone, struct rail_zone_entry *parent,
 		entry->index = parent->child_count;
 		parent->children[parent->child_count++] = entry;
 		rail_table_insert(&zone->entries, &entry->link,
-				  hash_bytes(zone, entry->wire, entry->size));
+				  rail_hash(&zone->key, entry->wire, entry->size));
 	}
 	*ret_entry = entry;
 	return 0;
@@ -219,7 +206,7 @@ static void detach(struct replica *replica, enum role role)
 static struct replica *find_replica(const struct rail_zone *zone, const struct in6_addr *address)
 {
 	struct rail_table_link *link = rail_table_find(
-		&zone->replicas, hash_bytes(zone, address->s6_addr, sizeof(address->s6_addr)));
+		&zone->replicas, rail_hash(&zone->key, address->s6_addr, sizeof(address->s6_addr)));
 
 	for (; link != NULL; link = rail_table_find_next(link)) {
 		struct replica *replica = OWNER_OF(link, struct replica, link);
@@ -247,7 +234,7 @@ struct rail_zone *rail_zone_new(const struct rail_prefix *prefix)
 {
 	RAIL_FREE struct rail_zone *zone = calloc(1, sizeof(*zone));
 
-	if (zone == NULL || rail_random(zone->key, sizeof(zone->key), NULL) < 0)
+	if (zone == NULL || rail_hash_key_init(&zone->key) < 0)
 		return NULL;
 	zone->prefix = *prefix;
 	return RAIL_TAKE_POINTER(zone);
@@ -343,7 +330,7 @@ static int place_new(struct rail_zone *zone, const struct in6_addr *address,
 	if (place(replica, service, label) < 0)
 		return -ENOMEM;
 	rail_table_insert(&zone->replicas, &replica->link,
-			  hash_bytes(zone, address->s6_addr, sizeof(address->s6_addr)));
+			  rail_hash(&zone->key, address->s6_addr, sizeof(address->s6_addr)));
 	(void)RAIL_TAKE_POINTER(replica);
 	return 0;
 }

@@ -45,7 +45,7 @@ libraries() {
 		cjson/ pkg/base/json[a-z_]*\.c
 		lmdb.h pkg/store/.*
 		libmnl/ pkg/net/.*
-		sodium pkg/wg/key\.c|pkg/dns/zone\.c
+		sodium pkg/wg/key\.c|pkg/dns/hash\.c
 		ares.h pkg/dns/ares\.[ch]
 		seccomp.h plugins/railway-dns/resolverd/filter\.c
 	EOF

@@ -188,6 +188,17 @@ answered() { # POD DIG-ARGUMENTS...: within 1 s, with an address
 		[ "$(outcome "$call")" = killed ] || { grep "^$call " "$NODE/calls"; return 1; }
 	done
 	refute grep crashed "$NODE/calls"
+	# The second wall, alone.
+	if [ "$VARIANT" != asan ]; then
+		if python3 -c 'import ctypes, sys; sys.exit(ctypes.CDLL(None).syscall(444, None, 0, 1) < 6)'; then
+			"$TOOLS/filter_probe" landlock >"$NODE/calls.landlock"
+			grep -qx 'open EACCES' "$NODE/calls.landlock"
+			grep -qx 'signal_other EPERM' "$NODE/calls.landlock"
+			grep -qx 'udp_socket allowed' "$NODE/calls.landlock"
+		else
+			echo "# this kernel has no Landlock of version 6: not tested" >&3
+		fi
+	fi
 	refute grep '^other_abi allowed' "$NODE/calls"
 }
 
@@ -239,7 +250,9 @@ answered() { # POD DIG-ARGUMENTS...: within 1 s, with an address
 	kill -HUP "$RESOLVER"
 	eventually grep -q "no regular file" "$NODE/resolver.log"
 	timeout 1 "$TOOLS/resolver_tool" ask /run/railway/resolver.sock status
-	# dig reads the file too.
-	umount "$file"
-	answered victim A example.com
+	# dig reads the file too, and shall see another one than the resolver does.
+	echo "nameserver 127.0.0.2" >"$NODE/plain"
+	unshare --mount --propagation private sh -c '
+		umount "$1" && mount --bind "$2" "$1" && nsenter --net=/run/netns/victim \
+			dig +time=1 +tries=1 @fd12::10 +short A example.com' sh "$file" "$NODE/plain" | grep -q 192.0.2.2
 }

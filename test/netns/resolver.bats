@@ -25,6 +25,32 @@ eventually() { # COMMAND...: until it holds, at most 20 s
 	done
 }
 
+# upstream ADDRESS PORT ANSWER: in the node's netns; what it was asked is in $NODE/asked.ADDRESS.
+upstream() {
+	: >"$NODE/asked.$1"
+	python3 "$BATS_TEST_DIRNAME/../lib/upstream.py" "$1" "$2" "$3" "$NODE/asked.$1" 3>&- &
+	UPSTREAMS+=($!)
+	eventually upstream_up "$@"
+}
+
+eval "$(declare -f teardown | sed '1s/teardown/teardown_node/')"
+teardown() {
+	[ -z "${UPSTREAMS:-}" ] || kill "${UPSTREAMS[@]}"
+	teardown_node
+}
+
+upstream_up() {
+	dig +time=1 +tries=1 -p "$2" "@$1" +short A up.example.com | grep -q "$3"
+}
+
+asked() { # ADDRESS NAME: how often
+	grep -ci " $2\$" "$NODE/asked.$1" || true
+}
+
+ttl() { # POD DIG-ARGUMENTS...: of the first record of answer or authority
+	ip netns exec "$1" $DIG +noall +answer +authority "${@:2}" | awk 'NR == 1 {print $2}'
+}
+
 @test "services in strict rotation, replicas, NODATA and NXDOMAIN told apart, over UDP and TCP" {
 	resolver_start
 	for pod in api-1 api-2 api-3; do
@@ -57,6 +83,43 @@ eventually() { # COMMAND...: until it holds, at most 20 s
 	[ "$(rcode web AAAA api.railway.internal)" = NOERROR ]
 	[ -z "$(query web AAAA api.railway.internal)" ]
 	[ "$(rcode web AAAA api-1.api.railway.internal)" = NXDOMAIN ]
+}
+
+@test "to the letter: PTR, NS, TXT, ANY, the case of a name, any byte in it, EDNS, the root" {
+	resolver_start
+	for pod in api-1 api-2; do
+		pod_add $pod production api >/dev/null
+	done
+	pod_add web production web >/dev/null
+	[ "$(query web -x "$(pod_address api-2)")" = api-2.api.railway.internal. ]
+	# On the way to an address there is nothing, and it exists; beside it there is nothing at all.
+	reverse=$(ip netns exec web $DIG -x "$(pod_address api-2)" | sed -n 's/^;\([0-9a-f.]*ip6.arpa\)\..*/\1/p')
+	[ "$(rcode web PTR "${reverse#*.}")" = NOERROR ]
+	[ "$(rcode web PTR "${reverse#*.*.*.*.}")" = NOERROR ]
+	[ "$(rcode web PTR "0.$reverse")" = NXDOMAIN ]
+	[ "$(query web NS railway.internal)" = ns.railway.internal. ]
+	[ "$(query web AAAA ns.railway.internal)" = fd12::10 ]
+	[ "$(query web TXT _services.railway.internal | tr -d '"' | tr , '\n' | sort | xargs)" = "api web" ]
+	[ "$(query web TXT _replicas.api.railway.internal | tr -d '"' | tr , '\n' | sort | xargs)" = "api-1 api-2" ]
+	[ "$(query web ANY api.railway.internal)" = '"RFC8482" ""' ]
+	ip netns exec web $DIG AAAA ApI.rAiLwAy.InTeRnAl | grep -q '^ApI.rAiLwAy.InTeRnAl.*AAAA'
+	[ "$(rcode web AAAA 'a\000b\.c\255.railway.internal')" = NXDOMAIN ]
+	[ "$(rcode web +edns=1 +noednsneg AAAA api.railway.internal)" = BADVERS ]
+	ip netns exec web $DIG +ednsopt=65001:00112233 +nsid +cookie +dnssec AAAA api.railway.internal >"$NODE/edns"
+	grep -q 'status: NOERROR' "$NODE/edns"
+	grep -q 'EDNS: version: 0, flags: do; udp: 1232' "$NODE/edns"
+	refute grep -qE '^; (COOKIE|NSID|OPT=)' "$NODE/edns"
+	# Turned by AAAA queries, and by nothing else.
+	first=$(query web AAAA api.railway.internal | head -1)
+	for kind in A TXT ANY MX; do
+		query web $kind api.railway.internal >/dev/null
+	done
+	[ "$(query web AAAA api.railway.internal | head -1)" != "$first" ]
+	[ "$(query web AAAA api.railway.internal | head -1)" = "$first" ]
+	# The root is somebody else's: nobody is asked here, so nobody can answer.
+	node_conflist "$CONFLIST" '' '"upstreams": ["127.0.0.9:5300"]'
+	pod_add root production web >/dev/null
+	[ "$(ip netns exec root dig +time=5 +tries=1 @fd12::10 NS . | sed -n 's/.*status: \([A-Z]*\),.*/\1/p')" = SERVFAIL ]
 }
 
 @test "more replicas than fit: whole records, TC, all of them over TCP" {
@@ -206,13 +269,14 @@ eventually() { # COMMAND...: until it holds, at most 20 s
 
 @test "everything else is forwarded: to runtimeConfig.dns.servers, else to upstreams, else to the node's nameservers" {
 	# Each upstream, in the node's netns, has an answer of its own.
-	upstream() { # ADDRESS PORT ANSWER
+	speaks_tcp() { # ADDRESS PORT ANSWER
 		python3 "$BATS_TEST_DIRNAME/../lib/fake_dns.py" "$1" "$2" "$3" 3>&- &
-		until dig +time=1 +tries=1 -p "$2" "@$1" +short A example.com | grep -q "$3"; do :; done
+		UPSTREAMS+=($!)
+		eventually upstream_up "$@"
 	}
-	upstream 127.0.0.1 53 192.0.2.1
-	upstream 127.0.0.2 5300 192.0.2.2
-	upstream 127.0.0.3 53 192.0.2.3
+	speaks_tcp 127.0.0.1 53 192.0.2.1
+	speaks_tcp 127.0.0.2 5300 192.0.2.2
+	speaks_tcp 127.0.0.3 53 192.0.2.3
 	echo nameserver 127.0.0.1 >"$NODE/resolv.conf"
 	mount --bind "$NODE/resolv.conf" "$(readlink -f /etc/resolv.conf)"
 	resolver_start
@@ -233,7 +297,7 @@ eventually() { # COMMAND...: until it holds, at most 20 s
 	[ "$(rcode configured -x fd00::1)" = NXDOMAIN ]
 	[ "$(rcode configured -x 10.0.0.1)" = NXDOMAIN ]
 	# The node's nameservers change: the resolver is told, and asks the new one.
-	upstream 127.0.0.4 53 192.0.2.4
+	speaks_tcp 127.0.0.4 53 192.0.2.4
 	echo nameserver 127.0.0.4 >"$NODE/resolv.conf"
 	kill -HUP "$RESOLVER"
 	eventually bash -c "[ \"\$(ip netns exec node $DIG +short A example.com)\" = 192.0.2.4 ]"
@@ -244,6 +308,128 @@ eventually() { # COMMAND...: until it holds, at most 20 s
 	resolver_start
 	pod_add one production api
 	[ "$(ip netns exec one dig +time=5 +tries=1 @fd12::10 A example.com | sed -n 's/.*status: \([A-Z]*\),.*/\1/p')" = SERVFAIL ]
+}
+
+@test "identical questions on their way are asked once, and everybody who asked is answered" {
+	upstream 127.0.0.2 5300 192.0.2.2
+	node_conflist "$CONFLIST" '' '"upstreams": ["127.0.0.2:5300"]'
+	resolver_start
+	for pod in one two; do
+		pod_add $pod production api >/dev/null
+	done
+	pod_add other staging api >/dev/null
+	local jobs=() n
+	for n in $(seq 1 10); do
+		for pod in one two other; do
+			transport=$([ $((n % 2)) = 0 ] && echo +tcp || echo +notcp)
+			query $pod $transport A "$([ $n -gt 5 ] && echo SLOW || echo slow).example.com" >"$NODE/answer.$pod.$n" 3>&- &
+			jobs+=($!)
+		done
+	done
+	wait "${jobs[@]}"
+	[ "$(cat "$NODE"/answer.* | sort | uniq -c | awk '{print $1, $2}')" = "30 192.0.2.2" ]
+	[ "$(asked 127.0.0.2 slow.example.com)" = 1 ]
+	# Another type, and other flags, are other questions.
+	query one TXT slow.example.com
+	query one +cd A slow.example.com
+	query one +dnssec A slow.example.com
+	[ "$(asked 127.0.0.2 slow.example.com)" = 4 ]
+}
+
+@test "public answers are kept for as long as they hold, negative ones too, for each set of upstreams by itself" {
+	upstream 127.0.0.2 5300 192.0.2.2
+	upstream 127.0.0.3 5300 192.0.2.3
+	node_conflist "$CONFLIST" '' '"upstreams": ["127.0.0.2:5300"]'
+	resolver_start
+	pod_add one production api >/dev/null
+	pod_add two staging api >/dev/null
+	node_conflist "$CONFLIST" '' '"upstreams": ["127.0.0.3:5300"]'
+	pod_add other production api >/dev/null
+
+	# Over both transports, and for every pod with these upstreams; with its own case and ID each time.
+	[ "$(query one A kept.example.com)" = 192.0.2.2 ]
+	[ "$(query two +tcp A KEPT.example.com)" = 192.0.2.2 ]
+	ip netns exec two $DIG A KePt.example.com | grep -q '^KePt.example.com.*192.0.2.2'
+	[ "$(asked 127.0.0.2 kept.example.com)" = 1 ]
+	# A pod with others asks its own.
+	[ "$(query other A kept.example.com)" = 192.0.2.3 ]
+	[ "$(asked 127.0.0.3 kept.example.com)" = 1 ]
+	[ "$(query one A kept.example.com)" = 192.0.2.2 ]
+
+	# TTLs count down; what is over is asked again.
+	[ "$(query one A ttl-2.example.com)" = 192.0.2.2 ]
+	counts_down() { local t; t=$(ttl one A kept.example.com); [ "$t" -gt 0 ] && [ "$t" -lt 600 ]; }
+	eventually counts_down
+	asked_again() { query one A ttl-2.example.com >/dev/null; [ "$(asked 127.0.0.2 ttl-2.example.com)" = 2 ]; }
+	eventually asked_again
+	query one A ttl-0.example.com
+	query one A ttl-0.example.com
+	[ "$(asked 127.0.0.2 ttl-0.example.com)" = 2 ]
+
+	for name in nx-300 none-300; do
+		code=$([ $name = nx-300 ] && echo NXDOMAIN || echo NOERROR)
+		for _ in 1 2 3; do
+			[ "$(rcode one A $name.example.com)" = $code ]
+		done
+		[ "$(asked 127.0.0.2 $name.example.com)" = 1 ]
+		[ "$(ttl two A $name.example.com)" -le 300 ]
+	done
+	# Without a SOA nobody says how long; a failure is not kept.
+	for name in bare fail; do
+		rcode one A $name.example.com
+		rcode one A $name.example.com
+		[ "$(asked 127.0.0.2 $name.example.com)" = 2 ]
+	done
+	# Nothing private has left the node.
+	rcode one AAAA nosuch.railway.internal
+	rcode one -x fd00::1
+	rcode one -x 10.1.2.3
+	rcode one -x 192.168.0.1
+	refute grep -iE 'railway|arpa' "$NODE/asked.127.0.0.2"
+}
+
+@test "answers that lie: other IDs, other names, other senders; the true one is given, and kept" {
+	upstream 127.0.0.2 5300 192.0.2.2
+	node_conflist "$CONFLIST" '' '"upstreams": ["127.0.0.2:5300"]'
+	resolver_start
+	pod_add one production api >/dev/null
+	for n in 1 2 3; do
+		[ "$(query one A lie.$n.example.com)" = 192.0.2.2 ]
+		[ "$(query one A lie.$n.example.com)" = 192.0.2.2 ]
+		[ "$(asked 127.0.0.2 lie.$n.example.com)" = 1 ]
+	done
+	[ "$(rcode one A fail.example.com)" = SERVFAIL ]
+}
+
+@test "the first upstream is dead: the second is asked" {
+	upstream 127.0.0.2 5300 192.0.2.2
+	# One that takes queries and does not answer.
+	socat -u UDP4-RECV:5300,bind=127.0.0.9 /dev/null 3>&- &
+	node_conflist "$CONFLIST" '' '"upstreams": ["127.0.0.9:5300", "127.0.0.2:5300"]'
+	resolver_start
+	pod_add one production api >/dev/null
+	[ "$(ip netns exec one dig +time=5 +tries=1 @fd12::10 +short A example.com)" = 192.0.2.2 ]
+	# From then on from the cache.
+	[ "$(query one A example.com)" = 192.0.2.2 ]
+	[ "$(asked 127.0.0.2 example.com)" = 1 ]
+}
+
+@test "the node's resolv.conf changes: it is read again by itself, and a new question goes to the new nameserver" {
+	upstream 127.0.0.2 53 192.0.2.2
+	upstream 127.0.0.3 53 192.0.2.3
+	# As in a container: what is written to it happens in another directory.
+	mkdir "$NODE/resolv"
+	echo nameserver 127.0.0.2 >"$NODE/resolv/resolv.conf"
+	mount --bind "$NODE/resolv/resolv.conf" "$(readlink -f /etc/resolv.conf)"
+	resolver_start
+	pod_add one production api >/dev/null
+	[ "$(query one A one.example.com)" = 192.0.2.2 ]
+	echo nameserver 127.0.0.3 >/etc/resolv.conf
+	is_new() { [ "$(query one A "$RANDOM$RANDOM.example.com")" = 192.0.2.3 ]; }
+	eventually is_new
+	# What the old one said is not given to who asks the new one.
+	[ "$(query one A one.example.com)" = 192.0.2.3 ]
+	[ "$(asked 127.0.0.2 one.example.com)" = 1 ]
 }
 
 @test "registration is for root, and for messages that are what they say" {
@@ -291,4 +477,80 @@ import socket; s = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET); s.conne
 	run pod_check one
 	[ "$status" -ne 0 ]
 	[[ $output == *railway-resolverd* ]]
+}
+
+# metric NAME-WITH-LABELS: its value at $NODE/metrics.
+metric() {
+	curl -s --unix-socket "$NODE/metrics" http://resolver/metrics |
+		NAME="railway_resolver_$1 " awk 'index($0, ENVIRON["NAME"]) == 1 {print $NF}'
+}
+
+@test "metrics: Prometheus' text format at a Unix socket or a loopback port; they outlive the worker" {
+	upstream 127.0.0.2 5300 192.0.2.2
+	node_conflist "$CONFLIST" '' '"upstreams": ["127.0.0.2:5300"]'
+	resolver_start --metrics "$NODE/metrics"
+	[ "$(stat -c %a "$NODE/metrics")" = 600 ]
+	pod_add api production api >/dev/null
+	pod_add other 'a "quoted\\ name' api >/dev/null
+	for _ in 1 2 3; do
+		query api AAAA api.railway.internal >/dev/null
+	done
+	query api +tcp AAAA api.railway.internal >/dev/null
+	query api A api.railway.internal >/dev/null
+	rcode api AAAA nosuch.railway.internal >/dev/null
+	query other AAAA api.railway.internal >/dev/null
+	query api A one.example.com >/dev/null
+	query api A one.example.com >/dev/null
+	rcode api A fail.example.com >/dev/null
+
+	curl -s -D "$NODE/head" --unix-socket "$NODE/metrics" http://resolver/metrics >"$NODE/text"
+	grep -q '^HTTP/1.0 200' "$NODE/head"
+	grep -qi '^content-type: text/plain; version=0.0.4' "$NODE/head"
+	# Each line is a comment or a number; each family has its type.
+	refute grep -vE '^(# (HELP|TYPE) railway_resolver_[a-z_]+ .+|railway_resolver_[a-z_]+(\{[^}]*\})? [0-9.e+-]+)$' "$NODE/text"
+	[ "$(metric 'queries_total{environment="production",type="AAAA",answer="NOERROR"}')" = 4 ]
+	[ "$(metric 'queries_total{environment="production",type="A",answer="NODATA"}')" = 1 ]
+	[ "$(metric 'queries_total{environment="production",type="AAAA",answer="NXDOMAIN"}')" = 1 ]
+	[ "$(metric 'queries_total{environment="production",type="A",answer="NOERROR"}')" = 2 ]
+	[ "$(metric 'queries_total{environment="production",type="A",answer="SERVFAIL"}')" = 1 ]
+	[ "$(metric 'queries_total{environment="a \"quoted\\\\ name",type="AAAA",answer="NOERROR"}')" = 1 ]
+	[ "$(metric cache_hits_total)" = 1 ]
+	[ "$(metric cache_misses_total)" = 2 ]
+	[ "$(metric cache_entries)" = 1 ]
+	[ "$(metric forward_questions_total)" = 2 ]
+	[ "$(metric pods_registered)" = 2 ]
+	[ "$(metric pods_served)" = 2 ]
+	[ "$(metric worker_starts_total)" = 1 ]
+	[ "$(metric 'answer_duration_seconds_count{source="local"}')" = 8 ]
+	[ "$(metric 'answer_duration_seconds_count{source="forwarded"}')" = 2 ]
+	[ "$(metric 'answer_duration_seconds_bucket{source="local",le="+Inf"}')" = 8 ]
+
+	kill -KILL "$(resolver_worker)"
+	query api +time=5 AAAA api.railway.internal >/dev/null
+	[ "$(metric 'queries_total{environment="production",type="AAAA",answer="NOERROR"}')" = 5 ]
+	[ "$(metric worker_starts_total)" = 2 ]
+	# An environment whose last pod is gone is not shown.
+	pod_del other
+	[ -z "$(metric 'queries_total{environment="a \"quoted\\\\ name",type="AAAA",answer="NOERROR"}')" ]
+
+	[ "$(curl -s -o /dev/null -w '%{http_code}' --unix-socket "$NODE/metrics" http://resolver/nosuch)" = 404 ]
+	# Who says nothing, or too much, holds nobody up.
+	python3 - "$NODE/metrics" <<-'END'
+		import socket, sys
+		idle = [socket.socket(socket.AF_UNIX) for _ in range(20)]
+		for s in idle:
+		    s.connect(sys.argv[1])
+		idle[0].sendall(b"x" * 3000)
+		try:
+		    idle[0].sendall(b"x" * 3000)
+		    idle[0].settimeout(10)
+		    assert idle[0].recv(1) == b""
+		except ConnectionError:
+		    pass
+	END
+	shows() { [ "$(metric pods_registered)" = 1 ]; }
+	eventually shows
+	resolver_stop
+	resolver_start --metrics 9153
+	curl -s http://127.0.0.1:9153/metrics | grep -q '^railway_resolver_pods_registered 1$'
 }

@@ -3,6 +3,7 @@
 #include <netinet/in.h>
 #include <netinet/tcp.h>
 #include <signal.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -319,11 +320,14 @@ static const struct {
 #endif
 };
 
-static _Noreturn void probe(long (*call)(void))
+static _Noreturn void probe(long (*call)(void), bool landlock)
 {
 	struct rail_error error = RAIL_ERROR_NONE;
+	int version = 0;
 
-	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 || rail_sandbox_filter(&error) < 0) {
+	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 ||
+	    (landlock ? rail_sandbox_landlock(&version, &error) : rail_sandbox_filter(&error)) <
+		    0) {
 		(void)fprintf(stderr, "no filter: %s\n", error.message);
 		_exit(EXIT_FAILURE);
 	}
@@ -331,8 +335,10 @@ static _Noreturn void probe(long (*call)(void))
 	_exit(call() >= 0 ? 0 : errno);
 }
 
-int main(void)
+/* With an argument: behind Landlock alone, instead of the filter alone. */
+int main(int argc, char **argv)
 {
+	(void)argv;
 	parent = getpid();
 	udp = socket(AF_INET6, SOCK_DGRAM | SOCK_CLOEXEC, 0);
 	if (udp < 0)
@@ -342,7 +348,7 @@ int main(void)
 		int status;
 
 		if (child == 0)
-			probe(calls[i].call);
+			probe(calls[i].call, argc > 1);
 		if (child < 0 || waitpid(child, &status, 0) != child)
 			return EXIT_FAILURE;
 		if (WIFSIGNALED(status))

@@ -14,6 +14,8 @@
  * asks what they would.
  *
  *     resolver_tool put STATE RUN ENVIRONMENT SERVICE REPLICA CONTAINER NETNS [UPSTREAM-V4:PORT]
+ *     resolver_tool fill STATE RUN ENVIRONMENT SERVICES REPLICAS NETNS    members svc<n>, that no
+ *                                                       resolver has to serve
  *     resolver_tool named STATE RUN CONTAINER 0|1      the member's flag
  *     resolver_tool enabled STATE RUN ENVIRONMENT 0|1
  *     resolver_tool show STATE RUN CONTAINER           "<state> <parts> <named> <address>"
@@ -106,14 +108,15 @@ static int put_registry(struct rail_store *store, const char *environment_name,
 	return result;
 }
 
-static int put(struct rail_store *store, int argc, char **argv, struct rail_error *error)
+static int put(struct rail_store *store, int argc, char **argv, unsigned int parts,
+	       struct rail_error *error)
 {
 	RAIL_CLEANUP(rail_transaction_abort) struct rail_transaction *live = NULL;
 	RAIL_CLOSE int netns_fd = -EBADF;
 	struct rail_attachment attachment = {
 		.key = make_key(argv[3]),
 		.state = RAIL_READY,
-		.parts = RAIL_PART_LEASE | RAIL_PART_MEMBER | RAIL_PART_NAME,
+		.parts = RAIL_PART_LEASE | RAIL_PART_MEMBER | parts,
 		.interface.nsid = RAIL_NSID_NONE,
 		.resolver = {.port = 53, .ttl_s = 5},
 	};
@@ -158,6 +161,24 @@ static int put(struct rail_store *store, int argc, char **argv, struct rail_erro
 		result = rail_transaction_commit(&live, error);
 	if (result == 0)
 		print_address(&attachment.address);
+	return result;
+}
+
+static int fill(struct rail_store *store, char **argv, struct rail_error *error)
+{
+	unsigned long services = strtoul(argv[1], NULL, 10);
+	unsigned long replicas = strtoul(argv[2], NULL, 10);
+	int result = 0;
+
+	for (unsigned long i = 0; i < services * replicas && result == 0; i++) {
+		char service[32];
+		char replica[32];
+		char *arguments[] = {argv[0], service, replica, replica, argv[3]};
+
+		(void)snprintf(service, sizeof(service), "svc%lu", i / replicas);
+		(void)snprintf(replica, sizeof(replica), "replica-%lu", i);
+		result = put(store, 5, arguments, 0, error);
+	}
 	return result;
 }
 
@@ -252,7 +273,9 @@ int main(int argc, char **argv)
 	int result = -EINVAL;
 
 	if (strcmp(verb, "put") == 0 && argc >= 9)
-		result = put(store, argc - 4, argv + 4, &error);
+		result = put(store, argc - 4, argv + 4, RAIL_PART_NAME, &error);
+	else if (strcmp(verb, "fill") == 0 && argc == 8)
+		result = fill(store, argv + 4, &error);
 	else if (strcmp(verb, "named") == 0 && argc == 6)
 		result = change(store, argv[4], *argv[5] == '1', false, &error);
 	else if (strcmp(verb, "enabled") == 0 && argc == 6)

@@ -40,11 +40,14 @@ struct rail_clients {
 	struct rail_timer *tick;
 	struct client slots[CLIENTS_MAXIMUM];
 	size_t count;
+	rail_clients_hand_over hand_over;
+	void *hand_over_context;
+	bool handed_over;
 };
 
 static void accept_more(struct rail_clients *clients, bool accepts)
 {
-	if (clients->accepts != accepts &&
+	if (clients->listener_source != NULL && clients->accepts != accepts &&
 	    rail_source_change(clients->listener_source, accepts ? EPOLLIN : 0, NULL) == 0)
 		clients->accepts = accepts;
 }
@@ -65,6 +68,7 @@ static const char *kind_name(enum rail_registration_kind kind)
 		[RAIL_REGISTRATION_REMOVE] = "REMOVE",
 		[RAIL_REGISTRATION_CHECK] = "CHECK",
 		[RAIL_REGISTRATION_STATUS] = "STATUS",
+		[RAIL_REGISTRATION_HAND_OVER] = "HAND_OVER",
 	};
 
 	return names[kind];
@@ -74,7 +78,7 @@ static void log_outcome(const struct rail_registration_request *request,
 			const struct rail_error *outcome)
 {
 	const struct rail_attachment_key *key = &request->key;
-	bool has_key = request->kind != RAIL_REGISTRATION_STATUS;
+	bool has_key = *key->container_id != '\0';
 	bool failed = outcome->errnum != 0;
 
 	if (!failed && request->kind != RAIL_REGISTRATION_ADD &&
@@ -142,6 +146,22 @@ static void handle_remove(struct client *client)
 		ask_worker(client);
 }
 
+static void handle_hand_over(struct client *client)
+{
+	struct rail_clients *clients = client->clients;
+
+	/* What is registered now would be missing from what is handed over. */
+	if (clients->count != 1 || clients->hand_over == NULL) {
+		fail(client, RAIL_CODE_TRY_AGAIN, EAGAIN, "railway-resolverd is at work");
+		return;
+	}
+	if (clients->hand_over(clients->hand_over_context, client->fd, &clients->listener)) {
+		clients->handed_over = true;
+		rail_source_remove(&clients->listener_source);
+	}
+	close_client(client);
+}
+
 static void handle(struct client *client, int netns_fd)
 {
 	struct rail_clients *clients = client->clients;
@@ -169,6 +189,9 @@ static void handle(struct client *client, int netns_fd)
 		break;
 	case RAIL_REGISTRATION_STATUS:
 		ask_worker(client);
+		break;
+	case RAIL_REGISTRATION_HAND_OVER:
+		handle_hand_over(client);
 		break;
 	}
 }
@@ -383,8 +406,8 @@ void rail_clients_worker_answered(struct rail_clients *clients, uint64_t sequenc
 	}
 }
 
-int rail_clients_listen(struct rail_loop *loop, const char *path, struct rail_clients **ret_clients,
-			struct rail_error *error)
+int rail_clients_adopt(struct rail_loop *loop, struct rail_listener *listener,
+		       struct rail_clients **ret_clients, struct rail_error *error)
 {
 	struct rail_clients *clients = calloc(1, sizeof(*clients));
 
@@ -393,15 +416,34 @@ int rail_clients_listen(struct rail_loop *loop, const char *path, struct rail_cl
 	clients->loop = loop;
 	for (int i = 0; i < CLIENTS_MAXIMUM; i++)
 		clients->slots[i].fd = -EBADF;
-
-	int result = rail_listener_open(path, &clients->listener, error);
-
-	if (result < 0) {
-		free(clients);
-		return result;
-	}
+	clients->listener = *listener;
+	*listener = RAIL_LISTENER_CLOSED;
 	*ret_clients = clients;
 	return 0;
+}
+
+int rail_clients_listen(struct rail_loop *loop, const char *path, struct rail_clients **ret_clients,
+			struct rail_error *error)
+{
+	struct rail_listener listener = RAIL_LISTENER_CLOSED;
+	int result = rail_listener_open(path, &listener, error);
+
+	if (result == 0)
+		result = rail_clients_adopt(loop, &listener, ret_clients, error);
+	rail_listener_close(&listener);
+	return result;
+}
+
+void rail_clients_hand_back(struct rail_clients *clients)
+{
+	clients->handed_over = true;
+}
+
+void rail_clients_on_hand_over(struct rail_clients *clients, rail_clients_hand_over hand_over,
+			       void *context)
+{
+	clients->hand_over = hand_over;
+	clients->hand_over_context = context;
 }
 
 int rail_clients_serve(struct rail_clients *clients, struct rail_pods *pods,
@@ -433,6 +475,9 @@ void rail_clients_free(struct rail_clients *clients)
 		}
 	}
 	rail_timer_remove(&clients->tick);
-	rail_listener_close(&clients->listener);
+	if (clients->handed_over)
+		rail_listener_release(&clients->listener);
+	else
+		rail_listener_close(&clients->listener);
 	free(clients);
 }

@@ -131,10 +131,15 @@ int rail_listener_open(const char *path, struct rail_listener *ret_listener,
 
 void rail_listener_close(struct rail_listener *listener)
 {
-	if (listener->socket >= 0) {
+	if (listener->socket >= 0)
 		(void)unlink(listener->path);
+	rail_listener_release(listener);
+}
+
+void rail_listener_release(struct rail_listener *listener)
+{
+	if (listener->socket >= 0)
 		(void)close(listener->socket);
-	}
 	if (listener->lock >= 0)
 		(void)close(listener->lock);
 	*listener = RAIL_LISTENER_CLOSED;

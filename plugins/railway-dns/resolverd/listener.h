@@ -27,5 +27,7 @@ struct rail_listener {
  */
 int rail_listener_open(const char *path, struct rail_listener *ret_listener,
 		       struct rail_error *error);
+/* Closes both and leaves the socket in its place: it is another daemon's. */
+void rail_listener_release(struct rail_listener *listener);
 /* Takes the socket away. */
 void rail_listener_close(struct rail_listener *listener);

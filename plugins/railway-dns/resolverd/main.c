@@ -1,6 +1,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <getopt.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,14 +16,20 @@
 static void print_usage(FILE *stream)
 {
 	(void)fprintf(stream,
-		      "usage: railway-resolverd [--config FILE] [--ready-fd N] [--worker-uid N]\n"
+		      "usage: railway-resolverd [--config FILE] [--take-over] [--ready-fd N] "
+		      "[--worker-uid N] [--metrics WHERE]\n"
 		      "Answers DNS queries inside every pod of this node.\n"
 		      "\n"
 		      "  --config FILE    the node's file (default " RAIL_NODE_FILE ")\n"
+		      "  --take-over      from the daemon that runs, if there is one, without a "
+		      "break\n"
 		      "  --ready-fd N     write a newline to this descriptor when every pod is "
 		      "served\n"
 		      "  --worker-uid N   user and group of the process that handles packets "
 		      "(default %d)\n"
+		      "  --metrics WHERE  Prometheus' text format over HTTP, at a Unix socket "
+		      "(/path)\n"
+		      "                   or a port of 127.0.0.1\n"
 		      "  --version        print the version\n",
 		      (int)RAIL_WORKER_UID);
 }
@@ -51,6 +58,8 @@ static int parse_options(int argc, char **argv, struct rail_supervisor_options *
 {
 	static const struct option known[] = {
 		{"config", required_argument, NULL, 'c'},
+		{"take-over", no_argument, NULL, 't'},
+		{"metrics", required_argument, NULL, 'm'},
 		{"ready-fd", required_argument, NULL, 'r'},
 		{"worker-uid", required_argument, NULL, 'u'},
 		{"version", no_argument, NULL, 'v'},
@@ -75,6 +84,12 @@ static int parse_options(int argc, char **argv, struct rail_supervisor_options *
 			if (parse_number("--worker-uid", optarg, 1, UINT32_MAX - 1, &number) < 0)
 				return 1 + EXIT_FAILURE;
 			options->worker_uid = (uid_t)number;
+			break;
+		case 'm':
+			options->metrics = optarg;
+			break;
+		case 't':
+			options->takes_over = true;
 			break;
 		case 'v':
 			(void)puts("railway-resolverd " RAIL_VERSION);
@@ -125,10 +140,37 @@ int main(int argc, char **argv)
 		return EXIT_FAILURE;
 	}
 
+	char program[PATH_MAX] = "";
+
+	/* Now, for later another file may have its place. */
+	if (readlink("/proc/self/exe", program, sizeof(program) - 1) < 0)
+		program[0] = '\0';
+	options.program = program;
+
 	int status = parse_options(argc, argv, &options);
 
 	if (status != 0)
 		return status - 1;
+
+	/* Of this one's arguments, those that are a successor's, too. */
+	char uid_option[] = "--worker-uid";
+	char uid[16];
+	char config_option[] = "--config";
+	char metrics_option[] = "--metrics";
+	char *arguments[7] = {uid_option, uid};
+	size_t count = 2;
+
+	if (options.config != NULL) {
+		arguments[count++] = config_option;
+		arguments[count++] = (char *)options.config;
+	}
+	if (options.metrics != NULL) {
+		arguments[count++] = metrics_option;
+		arguments[count++] = (char *)options.metrics;
+	}
+
+	(void)snprintf(uid, sizeof(uid), "%u", (unsigned int)options.worker_uid);
+	options.arguments = arguments;
 	if (open_standard_files() < 0 || rail_supervise(&options, &error) < 0) {
 		rail_log(RAIL_LOG_ERROR, "railway-resolverd cannot run", "error", error.message,
 			 NULL);

@@ -46,14 +46,17 @@ void rail_node_nameservers_send(struct rail_node_nameservers *nameservers)
 }
 
 /* The file's directory, and that of the file that it may be a link to: neither writing into the
- * file nor putting another in its place goes unnoticed. Watching twice changes nothing. */
-static void watch_directories(struct rail_node_nameservers *nameservers)
+ * file nor putting another in its place goes unnoticed. And the file itself, which may be mounted
+ * there: what is written to it then happens in no directory that is seen here. Watching twice
+ * changes nothing. */
+static void watch_file(struct rail_node_nameservers *nameservers)
 {
 	const uint32_t events = IN_CLOSE_WRITE | IN_MOVED_TO | IN_CREATE | IN_DELETE;
 	RAIL_FREE char *target = realpath(RESOLV_CONF, NULL);
 	char *slash = target == NULL ? NULL : strrchr(target, '/');
 
 	(void)inotify_add_watch(nameservers->inotify, "/etc", events);
+	(void)inotify_add_watch(nameservers->inotify, RESOLV_CONF, IN_CLOSE_WRITE);
 	if (slash != NULL && slash != target) {
 		*slash = '\0';
 		(void)inotify_add_watch(nameservers->inotify, target, events);
@@ -99,7 +102,7 @@ void rail_node_nameservers_read(struct rail_node_nameservers *nameservers)
 	size_t count;
 	int result;
 
-	watch_directories(nameservers);
+	watch_file(nameservers);
 	result = read_file(&text, &error);
 	if (result < 0) {
 		/* Out of descriptors, or between two versions of the file: those that were read

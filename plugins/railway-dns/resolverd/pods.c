@@ -178,6 +178,11 @@ uint64_t rail_pods_find(const struct rail_pods *pods, const struct rail_attachme
 	return pod != NULL && pod->sockets.udp >= 0 ? pod->id : 0;
 }
 
+bool rail_pods_has_environment(const struct rail_pods *pods, const struct rail_prefix *prefix)
+{
+	return environment_get(pods, prefix) != NULL;
+}
+
 size_t rail_pods_count(const struct rail_pods *pods)
 {
 	return pods->by_id.count;

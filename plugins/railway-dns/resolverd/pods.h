@@ -4,6 +4,7 @@
 
 #include "pkg/base/loop.h"
 #include "pkg/store/live.h"
+#include "plugins/railway-dns/resolverd/handover.h"
 #include "plugins/railway-dns/resolverd/process.h"
 
 /*
@@ -23,9 +24,14 @@ void rail_pods_set_worker(struct rail_pods *pods, struct rail_worker_process *wo
 /*
  * Takes up every attachment in the live store that has a name and is not dead. What is wrong with
  * one of them is logged, and tried again by the sweep. Waits, up to 2 s in all, for sockets that
- * the worker of a supervisor before us may still hold.
+ * the worker of a supervisor before us may still hold. Sockets that were handed over are taken.
  */
-int rail_pods_restore(struct rail_pods *pods, struct rail_error *error);
+int rail_pods_restore(struct rail_pods *pods, struct rail_handed *handed, struct rail_error *error);
+/* Of every pod that is served, key and sockets, which stay the pods'; for free(). */
+int rail_pods_list(const struct rail_pods *pods, struct rail_handed_pod **ret_pods,
+		   size_t *ret_count, struct rail_error *error);
+/* Whether a pod of the environment is here. */
+bool rail_pods_has_environment(const struct rail_pods *pods, const struct rail_prefix *prefix);
 size_t rail_pods_count(const struct rail_pods *pods);
 
 /*

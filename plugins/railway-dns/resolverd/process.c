@@ -14,6 +14,7 @@
 #include "pkg/base/file.h"
 #include "pkg/base/log.h"
 #include "plugins/railway-dns/resolverd/spawn.h"
+#include "plugins/railway-dns/resolverd/worker.h"
 
 enum {
 	SEND_BUDGET = 256, /* messages a turn of the loop */
@@ -24,6 +25,7 @@ enum {
 	RESTART_FIRST_MS = 100,
 	REFUSED_RETRY_MS = 20,
 	END_MS = 1000,
+	DRAIN_MS = RAIL_WORKER_DRAIN_MS + 1000,
 	QUEUE_SLACK = 65536, /* messages beyond twice what a new worker is sent */
 };
 
@@ -56,6 +58,7 @@ struct rail_worker_process {
 	struct rail_timer *watchdog;
 	struct rail_timer *retry; /* of a send that the kernel refused for now */
 
+	uint64_t starts;
 	int64_t started_ms;
 	int restart_delay_ms;
 	struct rail_timer *restart;
@@ -374,7 +377,7 @@ static int spawn(struct rail_worker_process *worker, struct rail_error *error)
 {
 	RAIL_CLOSE int channel = -EBADF;
 	pid_t pid;
-	int result = rail_worker_spawn(worker->uid, &pid, &channel, error);
+	int result = rail_worker_spawn(worker->uid, worker->hooks.metrics, &pid, &channel, error);
 
 	if (result < 0)
 		return result;
@@ -415,11 +418,17 @@ void rail_worker_process_start(struct rail_worker_process *worker)
 		restart_later(worker);
 		return;
 	}
+	worker->starts++;
 	(void)snprintf(pid, sizeof(pid), "%d", (int)worker->pid);
 	rail_log(RAIL_LOG_INFO, "the worker runs", "pid", pid, NULL);
 	worker->queue_limit = SIZE_MAX;
 	worker->hooks.up(worker->hooks.context);
 	worker->queue_limit = 2 * worker->queue_length + QUEUE_SLACK;
+}
+
+uint64_t rail_worker_process_starts(const struct rail_worker_process *worker)
+{
+	return worker->starts;
 }
 
 bool rail_worker_process_is_up(const struct rail_worker_process *worker)
@@ -463,6 +472,31 @@ int rail_worker_process_new(struct rail_loop *loop, uid_t uid,
 	return 0;
 }
 
+/* Waits for the end of the process; false: it has not come. */
+static bool wait_for_end(const struct rail_worker_process *worker, int limit_ms)
+{
+	const struct timespec limit = {.tv_sec = limit_ms / 1000};
+	struct pollfd gone = {.fd = worker->pidfd, .events = POLLIN};
+	sigset_t none;
+
+	(void)sigfillset(&none);
+	return ppoll(&gone, 1, &limit, &none) == 1;
+}
+
+void rail_worker_process_drain(struct rail_worker_process *worker)
+{
+	const struct rail_channel_message message = {
+		.kind = RAIL_CHANNEL_DRAIN,
+		.sequence = ++worker->sequence,
+	};
+
+	if (worker->channel < 0)
+		return;
+	rail_worker_process_send(worker, &message);
+	if (worker->first == NULL && worker->pidfd >= 0)
+		(void)wait_for_end(worker, DRAIN_MS);
+}
+
 void rail_worker_process_free(struct rail_worker_process *worker)
 {
 	if (worker == NULL)
@@ -473,12 +507,7 @@ void rail_worker_process_free(struct rail_worker_process *worker)
 		worker->channel = -EBADF;
 	}
 	if (worker->pidfd >= 0) {
-		struct timespec limit = {.tv_sec = END_MS / 1000};
-		sigset_t none;
-		struct pollfd gone = {.fd = worker->pidfd, .events = POLLIN};
-
-		(void)sigfillset(&none);
-		if (ppoll(&gone, 1, &limit, &none) != 1)
+		if (!wait_for_end(worker, END_MS))
 			(void)syscall(SYS_pidfd_send_signal, worker->pidfd, SIGKILL, NULL, 0);
 		(void)waitid(P_PIDFD, (id_t)worker->pidfd, &(siginfo_t){0}, WEXITED);
 		rail_source_remove(&worker->pidfd_source);

@@ -24,6 +24,7 @@ struct rail_worker_hooks {
 	 * now: then the message is left out. */
 	const struct rail_pod_sockets *(*sockets)(void *context, uint64_t pod);
 	void *context;
+	int metrics; /* a descriptor that every worker gets; borrowed */
 };
 
 int rail_worker_process_new(struct rail_loop *loop, uid_t uid,
@@ -32,8 +33,14 @@ int rail_worker_process_new(struct rail_loop *loop, uid_t uid,
 /* Ends the worker by closing its channel, and by force where it does not go within a second. */
 void rail_worker_process_free(struct rail_worker_process *worker);
 
+/* Has the worker finish what it has begun, and waits for its end: some seconds at most. Only before
+ * it is freed. */
+void rail_worker_process_drain(struct rail_worker_process *worker);
+
 /* Starts the first worker. Where that fails it is tried again later, like after a death. */
 void rail_worker_process_start(struct rail_worker_process *worker);
+/* How many workers were started. */
+uint64_t rail_worker_process_starts(const struct rail_worker_process *worker);
 /* Whether messages reach a worker now. */
 bool rail_worker_process_is_up(const struct rail_worker_process *worker);
 /* Whether there is a process that may hold sockets: true for a while after a worker that is not up

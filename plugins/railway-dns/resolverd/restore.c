@@ -32,7 +32,7 @@ static int open_patiently(int netns_fd, const struct rail_pod_record *record, in
 }
 
 static void restore_one(struct rail_pods *pods, const struct rail_pod_record *record,
-			int64_t patience_end)
+			struct rail_handed *handed, int64_t patience_end)
 {
 	struct rail_error error = RAIL_ERROR_NONE;
 	struct rail_pod_sockets sockets = RAIL_POD_SOCKETS_CLOSED;
@@ -50,6 +50,11 @@ static void restore_one(struct rail_pods *pods, const struct rail_pod_record *re
 		rail_pods_bury(pods, pod);
 		return;
 	}
+	sockets = rail_handed_sockets(handed, &record->key);
+	if (sockets.udp >= 0) {
+		pod->sockets = sockets;
+		return;
+	}
 	if (result < 0)
 		(void)rail_fail_errno(&error, -result, "open netns '%s'", record->netns_path);
 	else
@@ -61,7 +66,7 @@ static void restore_one(struct rail_pods *pods, const struct rail_pod_record *re
 		pod->sockets = sockets;
 }
 
-int rail_pods_restore(struct rail_pods *pods, struct rail_error *error)
+int rail_pods_restore(struct rail_pods *pods, struct rail_handed *handed, struct rail_error *error)
 {
 	RAIL_FREE struct rail_pod_record *records = NULL;
 	size_t count;
@@ -71,6 +76,23 @@ int rail_pods_restore(struct rail_pods *pods, struct rail_error *error)
 	if (result < 0)
 		return result;
 	for (size_t i = 0; i < count; i++)
-		restore_one(pods, &records[i], patience_end);
+		restore_one(pods, &records[i], handed, patience_end);
+	return 0;
+}
+
+int rail_pods_list(const struct rail_pods *pods, struct rail_handed_pod **ret_pods,
+		   size_t *ret_count, struct rail_error *error)
+{
+	struct rail_handed_pod *list = calloc(rail_pods_count(pods) + 1, sizeof(*list));
+	size_t count = 0;
+
+	if (list == NULL)
+		return rail_fail(error, ENOMEM, "no memory for the list of pods");
+	for (const struct rail_pod *pod = pods->first; pod != NULL; pod = pod->next)
+		if (!pod->gone && pod->sockets.udp >= 0)
+			list[count++] = (struct rail_handed_pod){.key = pod->record.key,
+								 .sockets = pod->sockets};
+	*ret_pods = list;
+	*ret_count = count;
 	return 0;
 }

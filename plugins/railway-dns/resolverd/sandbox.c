@@ -117,19 +117,21 @@ static int set_standard_files(struct rail_error *error)
 	return 0;
 }
 
-static int set_descriptors(int channel, struct rail_error *error)
+static int set_descriptors(int channel, int metrics, struct rail_error *error)
 {
 	int result = set_standard_files(error);
 
 	if (result < 0)
 		return result;
-	if (channel == RAIL_WORKER_CHANNEL) {
-		if (fcntl(channel, F_SETFD, 0) < 0)
-			return rail_fail_errno(error, errno, "keep the worker's channel");
-	} else if (dup2(channel, RAIL_WORKER_CHANNEL) < 0) {
+
+	/* Above both of their places first: one may be in the other's. */
+	int high_channel = fcntl(channel, F_DUPFD_CLOEXEC, RAIL_WORKER_METRICS + 1);
+	int high_metrics = fcntl(metrics, F_DUPFD_CLOEXEC, RAIL_WORKER_METRICS + 1);
+
+	if (high_channel < 0 || high_metrics < 0 || dup2(high_channel, RAIL_WORKER_CHANNEL) < 0 ||
+	    dup2(high_metrics, RAIL_WORKER_METRICS) < 0)
 		return rail_fail_errno(error, errno, "set the worker's channel");
-	}
-	if (close_range(RAIL_WORKER_CHANNEL + 1, ~0U, 0) < 0)
+	if (close_range(RAIL_WORKER_METRICS + 1, ~0U, 0) < 0)
 		return rail_fail_errno(error, errno, "close the worker's inherited files");
 	return 0;
 }
@@ -156,7 +158,8 @@ static int set_user(uid_t uid, struct rail_error *error)
 	return 0;
 }
 
-int rail_sandbox_before_exec(int channel, uid_t uid, pid_t parent, struct rail_error *error)
+int rail_sandbox_before_exec(int channel, int metrics, uid_t uid, pid_t parent,
+			     struct rail_error *error)
 {
 	sigset_t none;
 
@@ -170,7 +173,7 @@ int rail_sandbox_before_exec(int channel, uid_t uid, pid_t parent, struct rail_e
 	if (chdir("/") < 0)
 		return rail_fail_errno(error, errno, "chdir /");
 
-	int result = set_descriptors(channel, error);
+	int result = set_descriptors(channel, metrics, error);
 
 	if (result == 0)
 		result = set_user(uid, error);

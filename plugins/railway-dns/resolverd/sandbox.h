@@ -34,16 +34,23 @@ int rail_sandbox_supervisor(struct rail_error *error);
 
 /*
  * In the new process, before it becomes the worker by execve(2): takes everything from it but its
- * standard error and the channel, which becomes descriptor RAIL_WORKER_CHANNEL. parent: whose death
- * is the worker's.
+ * standard error, the channel and the memory of the metrics, which become descriptors
+ * RAIL_WORKER_CHANNEL and RAIL_WORKER_METRICS. parent: whose death is the worker's.
  */
-enum { RAIL_WORKER_CHANNEL = 3 };
+enum { RAIL_WORKER_CHANNEL = 3, RAIL_WORKER_METRICS = 4 };
 
-int rail_sandbox_before_exec(int channel, uid_t uid, pid_t parent, struct rail_error *error);
+int rail_sandbox_before_exec(int channel, int metrics, uid_t uid, pid_t parent,
+			     struct rail_error *error);
 
 /* In the worker, before it reads anything: checks that nothing was left to it, and keeps other
  * processes of its user out of its memory. */
 int rail_sandbox_check(struct rail_error *error);
+
+/*
+ * In the worker: no file and no TCP port of its own, and no signal to others, whatever the filter
+ * lets through, where the kernel has Landlock (*ret_version, of its interface; 0: it has none).
+ */
+int rail_sandbox_landlock(int *ret_version, struct rail_error *error);
 
 /* In the worker: only the system calls that it needs from here on (filter.c). */
 int rail_sandbox_filter(struct rail_error *error);

@@ -7,7 +7,6 @@
 #include <sys/epoll.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
-#include <sys/un.h>
 
 #include "pkg/base/cleanup.h"
 #include "pkg/base/file.h"
@@ -15,10 +14,16 @@
 #include "pkg/base/loop.h"
 #include "pkg/config/settings.h"
 #include "plugins/railway-dns/resolverd/clients.h"
+#include "plugins/railway-dns/resolverd/exposition.h"
+#include "plugins/railway-dns/resolverd/handover.h"
 #include "plugins/railway-dns/resolverd/nameservers.h"
+#include "plugins/railway-dns/resolverd/notify.h"
 #include "plugins/railway-dns/resolverd/pods.h"
 #include "plugins/railway-dns/resolverd/process.h"
 #include "plugins/railway-dns/resolverd/sandbox.h"
+#include "plugins/railway-dns/resolverd/spawn.h"
+
+enum { PING_MS = 5000 };
 
 struct supervisor {
 	const struct rail_supervisor_options *options;
@@ -34,29 +39,14 @@ struct supervisor {
 	bool ready;
 	uint64_t ready_sequence; /* of the barrier behind everything that was restored */
 	bool ends;
+	struct rail_handed handed; /* by the daemon before this one */
+	bool handed_over;	   /* to the next one */
+	struct rail_watchdog *watchdog;
+	struct rail_timer *ping;
+	int metrics_fd;
+	struct rail_metrics *metrics;
+	struct rail_exposition *exposition;
 };
-
-/* sd_notify(3). There is nobody to tell about a failure. */
-static void notify(const char *state)
-{
-	const char *path = getenv("NOTIFY_SOCKET");
-	struct sockaddr_un address = {.sun_family = AF_UNIX};
-	size_t length = path == NULL ? 0 : strlen(path);
-
-	if (length < 2 || length >= sizeof(address.sun_path) || (*path != '/' && *path != '@'))
-		return;
-	memcpy(address.sun_path, path, length);
-	/* An abstract name (unix(7)) begins with a NUL and has none behind it. */
-	if (*path == '@')
-		address.sun_path[0] = '\0';
-
-	RAIL_CLOSE int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-
-	if (fd >= 0)
-		(void)sendto(fd, state, strlen(state), MSG_NOSIGNAL,
-			     (const struct sockaddr *)&address,
-			     (socklen_t)(offsetof(struct sockaddr_un, sun_path) + length));
-}
 
 static void become_ready(struct supervisor *supervisor)
 {
@@ -67,7 +57,9 @@ static void become_ready(struct supervisor *supervisor)
 	(void)snprintf(count, sizeof(count), "%zu", rail_pods_count(supervisor->pods));
 	rail_log(RAIL_LOG_INFO, "ready", "socket", supervisor->settings.resolver_socket, "pods",
 		 count, NULL);
-	notify("READY=1");
+	rail_handed_confirm(&supervisor->handed);
+	rail_handed_done(&supervisor->handed);
+	rail_notify("READY=1");
 	if (fd >= 0) {
 		ssize_t written = write(fd, "\n", 1);
 
@@ -111,6 +103,73 @@ static const struct rail_pod_sockets *worker_sockets(void *context, uint64_t pod
 	return rail_pods_sockets(supervisor->pods, pod);
 }
 
+static void reload(struct supervisor *supervisor)
+{
+	if (supervisor->ready)
+		rail_notify_reloading();
+	rail_node_nameservers_read(supervisor->nameservers);
+	if (supervisor->ready)
+		rail_notify("READY=1");
+}
+
+/* The program that has this one's place in the file system by now takes over. */
+static void start_successor(const struct supervisor *supervisor)
+{
+	struct rail_error error = RAIL_ERROR_NONE;
+
+	rail_log(RAIL_LOG_INFO, "a successor is started", "program", supervisor->options->program,
+		 NULL);
+	if (rail_successor_spawn(supervisor->options->program, supervisor->options->arguments,
+				 &error) < 0)
+		rail_log(RAIL_LOG_ERROR, "a successor cannot be started", "error", error.message,
+			 NULL);
+}
+
+/* The manager shall not wait for a process that is about to go. */
+static void name_successor(int connection)
+{
+	struct ucred peer;
+	socklen_t size = sizeof(peer);
+	char state[32];
+
+	if (getsockopt(connection, SOL_SOCKET, SO_PEERCRED, &peer, &size) < 0)
+		return;
+	(void)snprintf(state, sizeof(state), "MAINPID=%d", (int)peer.pid);
+	rail_notify(state);
+}
+
+static bool hand_over(void *context, int connection, const struct rail_listener *listener)
+{
+	struct supervisor *supervisor = context;
+	struct rail_error error = RAIL_ERROR_NONE;
+	RAIL_FREE struct rail_handed_pod *pods = NULL;
+	size_t count = 0;
+	int result = rail_pods_list(supervisor->pods, &pods, &count, &error);
+
+	rail_log(RAIL_LOG_INFO, "another railway-resolverd takes over", NULL);
+	if (result == 0)
+		result = rail_handover_give(connection, listener, pods, count, &error);
+	if (result < 0) {
+		rail_log(RAIL_LOG_WARN, "the hand-over failed; going on", "error", error.message,
+			 NULL);
+		return false;
+	}
+	name_successor(connection);
+	supervisor->handed_over = true;
+	supervisor->ends = true;
+	return true;
+}
+
+/* One that hangs while nothing is to be said to it would hang unnoticed. */
+static void on_ping(void *context)
+{
+	struct supervisor *supervisor = context;
+
+	if (rail_worker_process_is_up(supervisor->worker))
+		(void)rail_worker_process_barrier(supervisor->worker, 0);
+	rail_timer_start(supervisor->ping, PING_MS);
+}
+
 static void on_signal(void *context, uint32_t events)
 {
 	struct supervisor *supervisor = context;
@@ -119,7 +178,9 @@ static void on_signal(void *context, uint32_t events)
 	(void)events;
 	while (read(supervisor->signals, &info, sizeof(info)) == (ssize_t)sizeof(info)) {
 		if (info.ssi_signo == SIGHUP)
-			rail_node_nameservers_read(supervisor->nameservers);
+			reload(supervisor);
+		else if (info.ssi_signo == SIGUSR2)
+			start_successor(supervisor);
 		else
 			supervisor->ends = true;
 	}
@@ -137,6 +198,7 @@ static int take_signals(struct supervisor *supervisor, struct rail_error *error)
 	(void)sigaddset(&set, SIGTERM);
 	(void)sigaddset(&set, SIGINT);
 	(void)sigaddset(&set, SIGHUP);
+	(void)sigaddset(&set, SIGUSR2);
 	if (sigprocmask(SIG_BLOCK, &set, NULL) < 0)
 		return rail_fail_errno(error, errno, "block signals");
 	supervisor->signals = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
@@ -165,10 +227,69 @@ static int make_socket_directory(const char *socket_path, struct rail_error *err
 	return rail_make_directories(directory, error);
 }
 
+/* Listens at the registration socket, or takes it over from who does. */
+static int get_socket(struct supervisor *supervisor, struct rail_error *error)
+{
+	const char *path = supervisor->settings.resolver_socket;
+	int result = supervisor->options->takes_over
+			     ? rail_handover_take(path, &supervisor->handed, error)
+			     : -ECONNREFUSED;
+
+	if (result == -ECONNREFUSED)
+		return rail_clients_listen(supervisor->loop, path, &supervisor->clients, error);
+	if (result < 0)
+		return result;
+	return rail_clients_adopt(supervisor->loop, &supervisor->handed.listener,
+				  &supervisor->clients, error);
+}
+
+static size_t count_registered(void *context)
+{
+	return rail_pods_count(((struct supervisor *)context)->pods);
+}
+
+static uint64_t count_starts(void *context)
+{
+	return rail_worker_process_starts(((struct supervisor *)context)->worker);
+}
+
+static bool has_environment(void *context, const struct rail_prefix *prefix)
+{
+	return rail_pods_has_environment(((struct supervisor *)context)->pods, prefix);
+}
+
+static int expose_metrics(struct supervisor *supervisor, struct rail_error *error)
+{
+	const struct rail_exposition_facts facts = {
+		.metrics = supervisor->metrics,
+		.store = supervisor->store,
+		.registered = count_registered,
+		.worker_starts = count_starts,
+		.has_environment = has_environment,
+		.context = supervisor,
+	};
+
+	if (supervisor->options->metrics == NULL)
+		return 0;
+	return rail_exposition_open(supervisor->loop, supervisor->options->metrics, &facts,
+				    &supervisor->exposition, error);
+}
+
+static int start_timers(struct supervisor *supervisor, struct rail_error *error)
+{
+	int result =
+		rail_loop_timer(supervisor->loop, on_ping, supervisor, &supervisor->ping, error);
+
+	if (result < 0)
+		return result;
+	rail_timer_start(supervisor->ping, PING_MS);
+	return rail_watchdog_new(supervisor->loop, &supervisor->watchdog, error);
+}
+
 static int start(struct supervisor *supervisor, struct rail_error *error)
 {
 	const struct rail_settings *settings = &supervisor->settings;
-	const struct rail_worker_hooks hooks = {
+	struct rail_worker_hooks hooks = {
 		.up = worker_up,
 		.down = worker_down,
 		.answered = worker_answered,
@@ -186,8 +307,7 @@ static int start(struct supervisor *supervisor, struct rail_error *error)
 		result = make_socket_directory(settings->resolver_socket, error);
 	/* First: a second daemon must not touch anything. */
 	if (result == 0)
-		result = rail_clients_listen(supervisor->loop, settings->resolver_socket,
-					     &supervisor->clients, error);
+		result = get_socket(supervisor, error);
 	if (result == 0)
 		result = rail_store_open(settings->state_directory, settings->run_directory,
 					 &supervisor->store, error);
@@ -196,6 +316,9 @@ static int start(struct supervisor *supervisor, struct rail_error *error)
 	if (result == 0)
 		result = rail_node_nameservers_new(supervisor->loop, &supervisor->nameservers,
 						   error);
+	if (result == 0)
+		result = rail_metrics_create(&supervisor->metrics_fd, &supervisor->metrics, error);
+	hooks.metrics = supervisor->metrics_fd;
 	if (result == 0)
 		result = rail_worker_process_new(supervisor->loop, supervisor->options->worker_uid,
 						 &hooks, &supervisor->worker, error);
@@ -206,22 +329,44 @@ static int start(struct supervisor *supervisor, struct rail_error *error)
 		return result;
 	rail_node_nameservers_set_worker(supervisor->nameservers, supervisor->worker);
 	rail_pods_set_worker(supervisor->pods, supervisor->worker);
-	result = rail_pods_restore(supervisor->pods, error);
+	result = rail_pods_restore(supervisor->pods, &supervisor->handed, error);
 	if (result == 0)
 		result = rail_clients_serve(supervisor->clients, supervisor->pods,
 					    supervisor->worker, error);
 	if (result == 0)
-		rail_worker_process_start(supervisor->worker);
-	return result;
+		result = start_timers(supervisor, error);
+	if (result == 0)
+		result = expose_metrics(supervisor, error);
+	if (result < 0)
+		return result;
+	rail_clients_on_hand_over(supervisor->clients, hand_over, supervisor);
+	rail_worker_process_start(supervisor->worker);
+	return 0;
 }
 
 /* Parts that were never made are NULL. */
 static void end(struct supervisor *supervisor)
 {
+	/* A socket that was handed over stays where it is, and is the old daemon's until it knows.
+	 */
+	if (!supervisor->ready && supervisor->handed.connection >= 0)
+		rail_clients_hand_back(supervisor->clients);
+	rail_exposition_close(supervisor->exposition);
+	rail_handed_done(&supervisor->handed);
 	rail_clients_free(supervisor->clients);
+	if (supervisor->handed_over) {
+		/* First its sockets, by which it would keep netns that are about to go. */
+		rail_pods_free(RAIL_TAKE_POINTER(supervisor->pods));
+		rail_worker_process_drain(supervisor->worker);
+	}
+	rail_watchdog_free(supervisor->watchdog);
+	rail_timer_remove(&supervisor->ping);
 	rail_worker_process_free(supervisor->worker);
 	rail_pods_free(supervisor->pods);
 	rail_node_nameservers_free(supervisor->nameservers);
+	rail_metrics_unmap(supervisor->metrics);
+	if (supervisor->metrics_fd >= 0)
+		(void)close(supervisor->metrics_fd);
 	rail_store_close(supervisor->store);
 	rail_source_remove(&supervisor->signals_source);
 	if (supervisor->signals >= 0)
@@ -237,13 +382,17 @@ int rail_supervise(const struct rail_supervisor_options *options, struct rail_er
 		return rail_fail(error, ENOMEM, "no memory for the supervisor");
 	supervisor->options = options;
 	supervisor->signals = -EBADF;
+	supervisor->metrics_fd = -EBADF;
+	supervisor->handed = RAIL_HANDED_NONE;
 	rail_log(RAIL_LOG_INFO, "railway-resolverd starts", "version", RAIL_VERSION, NULL);
 
 	int result = start(supervisor, error);
 
 	while (result == 0 && !supervisor->ends)
 		result = rail_loop_turn(supervisor->loop, -1, error);
-	notify("STOPPING=1");
+	/* The successor is the service now. */
+	if (!supervisor->handed_over)
+		rail_notify("STOPPING=1");
 	end(supervisor);
 	free(supervisor);
 	if (result == 0)

@@ -6,6 +6,7 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
+#include <time.h>
 
 #include "pkg/base/cleanup.h"
 #include "pkg/base/file.h"
@@ -15,6 +16,7 @@
 enum {
 	MESSAGES_A_WAKE = 256, /* before packets get their turn */
 	COMPLAINTS = 10,
+	DRAIN_TICK_MS = 50,
 	COMPLAINTS_WINDOW_MS = 10000,
 };
 
@@ -33,6 +35,19 @@ void rail_worker_complain(struct rail_worker *worker, const char *message, int e
 struct rail_worker_pod *rail_worker_pod_get(const struct rail_worker *worker, uint64_t id)
 {
 	return (struct rail_worker_pod *)rail_table_find(&worker->pods, id);
+}
+
+void rail_worker_count(struct rail_worker *worker, enum rail_metrics_counter counter)
+{
+	rail_metric_add(&worker->metrics->counters[counter], 1);
+}
+
+int64_t rail_worker_now_us(void)
+{
+	struct timespec now;
+
+	(void)clock_gettime(CLOCK_MONOTONIC, &now);
+	return (int64_t)now.tv_sec * 1000000 + now.tv_nsec / 1000;
 }
 
 static uint64_t hash_prefix(const struct rail_prefix *prefix)
@@ -59,6 +74,41 @@ static struct rail_worker_environment *find_environment(const struct rail_worker
 	return NULL;
 }
 
+static bool is_environment(const struct rail_worker *worker, uint64_t number)
+{
+	struct rail_prefix prefix;
+
+	for (size_t i = sizeof(prefix.bytes); i > 0; i--, number >>= 8)
+		prefix.bytes[i - 1] = (uint8_t)number;
+	return find_environment(worker, &prefix) != NULL;
+}
+
+/* The environment's counters: those of a worker before this one, else unused ones, else those of an
+ * environment that is gone; where there are none, those of all who found none. */
+static struct rail_metrics_environment *find_metrics(const struct rail_worker *worker,
+						     const struct rail_prefix *prefix)
+{
+	uint64_t number = rail_metrics_prefix_number(prefix);
+	struct rail_metrics_environment *slots = worker->metrics->environments;
+	struct rail_metrics_environment *best = NULL;
+
+	for (size_t i = 1; i <= RAIL_METRICS_ENVIRONMENTS; i++) {
+		uint64_t own = rail_metric_read(&slots[i].prefix);
+
+		if (own == number)
+			return &slots[i];
+		if (own == 0 && (best == NULL || rail_metric_read(&best->prefix) != 0))
+			best = &slots[i];
+		else if (best == NULL && !is_environment(worker, own))
+			best = &slots[i];
+	}
+	if (best == NULL)
+		return &slots[0];
+	memset(best, 0, sizeof(*best));
+	rail_metric_set(&best->prefix, number);
+	return best;
+}
+
 static struct rail_worker_environment *ensure_environment(struct rail_worker *worker,
 							  const struct rail_prefix *prefix)
 {
@@ -75,6 +125,8 @@ static struct rail_worker_environment *ensure_environment(struct rail_worker *wo
 		free(environment);
 		return NULL;
 	}
+	rail_cache_owner_init(&environment->cached);
+	environment->metrics = find_metrics(worker, prefix);
 	rail_table_insert(&worker->environments, &environment->link, hash_prefix(prefix));
 	return environment;
 }
@@ -82,6 +134,7 @@ static struct rail_worker_environment *ensure_environment(struct rail_worker *wo
 static void free_environment(struct rail_worker *worker,
 			     struct rail_worker_environment *environment)
 {
+	rail_forward_disown(worker->forward, environment);
 	rail_table_remove(&worker->environments, &environment->link);
 	rail_zone_free(environment->zone);
 	free(environment);
@@ -191,6 +244,52 @@ static int confirm(struct rail_worker *worker, const struct rail_channel_message
 	return 0;
 }
 
+/* From here on another worker takes what comes, from the same sockets. */
+static void begin_draining(struct rail_worker *worker)
+{
+	worker->drain_end_ms = rail_monotonic_ms() + RAIL_WORKER_DRAIN_MS;
+	for (struct rail_worker_pod *pod = LIST_FIRST(&worker->pod_list); pod != NULL;
+	     pod = LIST_NEXT(pod, list)) {
+		rail_udp_stop(pod);
+		rail_tcp_stop(pod);
+	}
+}
+
+/* Lets go of the pods that wait for nothing more, whose netns these sockets keep. */
+static void go_on_draining(struct rail_worker *worker)
+{
+	struct rail_worker_pod *pod = LIST_FIRST(&worker->pod_list);
+
+	while (pod != NULL) {
+		struct rail_worker_pod *next = LIST_NEXT(pod, list);
+
+		if (pod->pending_count == 0 && pod->connection_count == 0)
+			remove_pod(worker, pod);
+		pod = next;
+	}
+	if (LIST_EMPTY(&worker->pod_list) || rail_monotonic_ms() >= worker->drain_end_ms)
+		worker->ends = true;
+}
+
+static int turn(struct rail_worker *worker, struct rail_error *error)
+{
+	int limit_ms = rail_forward_timeout_ms(worker->forward);
+
+	if (worker->drain_end_ms != 0 && (limit_ms < 0 || limit_ms > DRAIN_TICK_MS))
+		limit_ms = DRAIN_TICK_MS;
+
+	int result = rail_loop_turn(worker->loop, limit_ms, error);
+
+	rail_forward_expire(worker->forward);
+	rail_forward_measure(worker->forward);
+	rail_metric_set(&worker->metrics->gauges[RAIL_METRICS_CONNECTIONS],
+			rail_tcp_count(worker->tcp));
+	rail_metric_set(&worker->metrics->gauges[RAIL_METRICS_PODS], worker->pods.count);
+	if (worker->drain_end_ms != 0)
+		go_on_draining(worker);
+	return result;
+}
+
 /* Does what a message says. Takes its sockets over by setting them to -1. An error is one after
  * which this worker does not know what it should. */
 static int obey(struct rail_worker *worker, const struct rail_channel_message *message,
@@ -226,6 +325,9 @@ static int obey(struct rail_worker *worker, const struct rail_channel_message *m
 	case RAIL_CHANNEL_BARRIER:
 	case RAIL_CHANNEL_POD_CHECK:
 		return confirm(worker, message);
+	case RAIL_CHANNEL_DRAIN:
+		begin_draining(worker);
+		return 0;
 	case RAIL_CHANNEL_ACK:
 	case RAIL_CHANNEL_NAK:
 	case RAIL_CHANNEL_KIND_END:
@@ -316,6 +418,7 @@ static void on_channel(void *context, uint32_t events)
 
 static int set_up(struct rail_worker *worker, struct rail_error *error)
 {
+	int landlock_version;
 	int type = 0;
 	socklen_t size = sizeof(type);
 
@@ -329,6 +432,9 @@ static int set_up(struct rail_worker *worker, struct rail_error *error)
 	int result = rail_sandbox_check(error);
 
 	if (result == 0)
+		result = rail_metrics_map(RAIL_WORKER_METRICS, &worker->metrics, error);
+	(void)close(RAIL_WORKER_METRICS);
+	if (result == 0)
 		result = rail_loop_new(&worker->loop, error);
 	if (result == 0)
 		result = rail_udp_new(&worker->udp, error);
@@ -336,6 +442,8 @@ static int set_up(struct rail_worker *worker, struct rail_error *error)
 		result = rail_tcp_new(worker, &worker->tcp, error);
 	if (result == 0)
 		result = rail_forward_new(worker, &worker->forward, error);
+	if (result == 0)
+		result = rail_sandbox_landlock(&landlock_version, error);
 	if (result == 0)
 		result = rail_sandbox_filter(error);
 	if (result == 0)
@@ -360,6 +468,7 @@ static void tear_down(struct rail_worker *worker)
 	rail_loop_free(worker->loop);
 	rail_table_done(&worker->pods);
 	rail_table_done(&worker->environments);
+	rail_metrics_unmap(worker->metrics);
 }
 
 int rail_worker_run(struct rail_error *error)
@@ -372,11 +481,8 @@ int rail_worker_run(struct rail_error *error)
 
 	int result = set_up(worker, error);
 
-	while (result == 0 && !worker->ends) {
-		result = rail_loop_turn(worker->loop, rail_forward_timeout_ms(worker->forward),
-					error);
-		rail_forward_expire(worker->forward);
-	}
+	while (result == 0 && !worker->ends)
+		result = turn(worker, error);
 	tear_down(worker);
 	free(worker);
 	return result;

@@ -7,10 +7,12 @@
 #include "pkg/base/log.h"
 #include "pkg/base/loop.h"
 #include "pkg/dns/answer.h"
+#include "pkg/dns/cache.h"
 #include "pkg/dns/channel.h"
 #include "pkg/dns/forward.h"
 #include "pkg/dns/message.h"
 #include "pkg/dns/table.h"
+#include "plugins/railway-dns/resolverd/metrics.h"
 
 /* What the worker's parts share: worker.c (its table, the channel), worker_udp.c, worker_tcp.c and
  * worker_forward.c. */
@@ -30,6 +32,8 @@ struct rail_worker_environment {
 	size_t pending_count;
 	size_t connection_count;
 	size_t unsent_size;
+	struct rail_cache_owner cached;
+	struct rail_metrics_environment *metrics;
 };
 
 struct rail_worker_pod {
@@ -58,6 +62,7 @@ struct rail_worker {
 	int channel;
 	struct rail_source *channel_source;
 	bool ends;
+	int64_t drain_end_ms; /* 0: takes what comes */
 	struct rail_table environments;
 	struct rail_table pods;
 	LIST_HEAD(, rail_worker_pod) pod_list;
@@ -67,6 +72,7 @@ struct rail_worker {
 	struct rail_tcp *tcp;
 	struct rail_forward *forward;
 	struct rail_log_limit log_limit;
+	struct rail_metrics *metrics;
 };
 
 /*
@@ -79,6 +85,8 @@ static inline bool rail_worker_is_fair(size_t own, size_t left)
 }
 
 /* worker.c */
+void rail_worker_count(struct rail_worker *worker, enum rail_metrics_counter counter);
+int64_t rail_worker_now_us(void);
 struct rail_worker_pod *rail_worker_pod_get(const struct rail_worker *worker, uint64_t id);
 /* Logs, but not more than a few lines in a while: pods can cause it. */
 void rail_worker_complain(struct rail_worker *worker, const char *message, int errnum);
@@ -87,6 +95,8 @@ void rail_worker_complain(struct rail_worker *worker, const char *message, int e
 int rail_udp_new(struct rail_udp **ret_udp, struct rail_error *error);
 void rail_udp_free(struct rail_udp *udp);
 int rail_udp_open(struct rail_worker_pod *pod, struct rail_error *error);
+/* Reads no more; the socket stays for answers. */
+void rail_udp_stop(struct rail_worker_pod *pod);
 void rail_udp_close(struct rail_worker_pod *pod);
 struct rail_forward_client;
 void rail_udp_reply(struct rail_worker_pod *pod, const struct rail_forward_client *client,
@@ -94,7 +104,10 @@ void rail_udp_reply(struct rail_worker_pod *pod, const struct rail_forward_clien
 
 /* worker_tcp.c: the pods' listening sockets and connections. */
 int rail_tcp_new(struct rail_worker *worker, struct rail_tcp **ret_tcp, struct rail_error *error);
+size_t rail_tcp_count(const struct rail_tcp *tcp);
 void rail_tcp_free(struct rail_tcp *tcp);
+/* Accepts no more. */
+void rail_tcp_stop(struct rail_worker_pod *pod);
 int rail_tcp_open(struct rail_worker_pod *pod, struct rail_error *error);
 /* Resets the pod's connections, so that none of them keeps its netns. */
 void rail_tcp_close(struct rail_worker_pod *pod);
@@ -114,9 +127,17 @@ struct rail_forward_client {
 int rail_forward_new(struct rail_worker *worker, struct rail_forward **ret_forward,
 		     struct rail_error *error);
 void rail_forward_free(struct rail_forward *forward);
-/* Sends a query on; the answer goes to the client later, in whatever way it turns out. Where it
- * cannot be sent: a negative errno value, and the caller answers SERVFAIL. */
+/*
+ * Answers a query that is no concern of ours: from the cache, at once (*ret_size bytes), or later
+ * (*ret_size 0), in whatever way it turns out. Who asks what is on its way already waits for that.
+ * Where it cannot be sent on: a negative errno value, and the caller answers SERVFAIL.
+ */
 int rail_forward_query(struct rail_worker_pod *pod, const struct rail_forward_client *client,
-		       const uint8_t *query, size_t size);
+		       const uint8_t *query, size_t query_size, uint8_t *answer, size_t capacity,
+		       size_t *ret_size);
+/* Before the environment goes. */
+void rail_forward_disown(struct rail_forward *forward, struct rail_worker_environment *environment);
+/* Writes its gauges. */
+void rail_forward_measure(const struct rail_forward *forward);
 int rail_forward_timeout_ms(struct rail_forward *forward);
 void rail_forward_expire(struct rail_forward *forward);

@@ -181,24 +181,33 @@ static bool handle_message(struct connection *connection, const uint8_t *query, 
 	const struct rail_dns_options options = {.ttl_s = pod->ttl_s, .tcp = true};
 	const struct rail_forward_client waiting = {.connection = connection->id};
 	uint8_t *framed = connection->tcp->framed;
+	int64_t start_us = rail_worker_now_us();
 	size_t size = 0;
 
 	switch (rail_dns_answer(pod->environment->zone, &options, query, query_size, framed + 2,
 				RAIL_DNS_MESSAGE_MAXIMUM, &size)) {
 	case RAIL_DNS_DROP:
+		rail_worker_count(pod->worker, RAIL_METRICS_DROPPED);
 		return true;
 	case RAIL_DNS_ANSWER:
 		break;
 	case RAIL_DNS_FORWARD:
-		if (rail_forward_query(pod, &waiting, query, query_size) == 0) {
+		if (rail_forward_query(pod, &waiting, query, query_size, framed + 2,
+				       RAIL_DNS_MESSAGE_MAXIMUM, &size) < 0) {
+			size = rail_dns_error(query, query_size, RAIL_DNS_SERVFAIL, framed + 2,
+					      RAIL_DNS_MESSAGE_MAXIMUM);
+		} else if (size == 0) {
 			connection->pending_count++;
 			return true;
 		}
-		size = rail_dns_error(query, query_size, RAIL_DNS_SERVFAIL, framed + 2,
-				      RAIL_DNS_MESSAGE_MAXIMUM);
 		break;
 	}
-	return size == 0 || send_framed(connection, framed, size);
+	if (size == 0)
+		return true;
+	rail_metrics_count_answer(pod->environment->metrics, framed + 2, size);
+	rail_metrics_observe(&pod->worker->metrics->latencies[RAIL_METRICS_LOCAL],
+			     (uint64_t)(rail_worker_now_us() - start_us), 1);
+	return send_framed(connection, framed, size);
 }
 
 /* Handles the whole messages that were read, as long as their answers can go out. Returns false
@@ -474,6 +483,11 @@ int rail_tcp_open(struct rail_worker_pod *pod, struct rail_error *error)
 			       &pod->tcp_source, error);
 }
 
+void rail_tcp_stop(struct rail_worker_pod *pod)
+{
+	rail_source_remove(&pod->tcp_source);
+}
+
 void rail_tcp_close(struct rail_worker_pod *pod)
 {
 	/* First, for a connection that closes has the pod accept the next one. */
@@ -501,6 +515,11 @@ int rail_tcp_new(struct rail_worker *worker, struct rail_tcp **ret_tcp, struct r
 	}
 	*ret_tcp = tcp;
 	return 0;
+}
+
+size_t rail_tcp_count(const struct rail_tcp *tcp)
+{
+	return tcp->count;
 }
 
 void rail_tcp_free(struct rail_tcp *tcp)

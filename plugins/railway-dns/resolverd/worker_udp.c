@@ -98,14 +98,16 @@ static size_t answer_query(struct rail_worker_pod *pod, const struct rail_forwar
 	switch (rail_dns_answer(pod->environment->zone, &options, query, query_size, answer,
 				RAIL_DNS_UDP_MAXIMUM, &size)) {
 	case RAIL_DNS_DROP:
+		rail_worker_count(pod->worker, RAIL_METRICS_DROPPED);
 		return 0;
 	case RAIL_DNS_ANSWER:
 		return size;
 	case RAIL_DNS_FORWARD:
 		break;
 	}
-	if (rail_forward_query(pod, client, query, query_size) == 0)
-		return 0;
+	if (rail_forward_query(pod, client, query, query_size, answer, RAIL_DNS_UDP_MAXIMUM,
+			       &size) == 0)
+		return size;
 	return rail_dns_error(query, query_size, RAIL_DNS_SERVFAIL, answer, RAIL_DNS_UDP_MAXIMUM);
 }
 
@@ -137,6 +139,7 @@ static bool serve_batch(struct rail_worker_pod *pod)
 	}
 
 	int count = recvmmsg(pod->udp, udp->received, BATCH, MSG_DONTWAIT, NULL);
+	int64_t start_us = rail_worker_now_us();
 
 	for (int i = 0; i < count; i++) {
 		struct msghdr *header = &udp->received[i].msg_hdr;
@@ -153,13 +156,18 @@ static bool serve_batch(struct rail_worker_pod *pod)
 
 		if (size == 0)
 			continue;
+		rail_metrics_count_answer(pod->environment->metrics, udp->answers[answer_count],
+					  size);
 		udp->sent_parts[answer_count].iov_len = size;
 		udp->sent[answer_count].msg_hdr.msg_name = &udp->clients[i];
 		put_server(&udp->sent[answer_count].msg_hdr, &udp->servers[i], &client.server);
 		answer_count++;
 	}
-	if (answer_count != 0)
+	if (answer_count != 0) {
 		send_answers(pod, udp, answer_count);
+		rail_metrics_observe(&pod->worker->metrics->latencies[RAIL_METRICS_LOCAL],
+				     (uint64_t)(rail_worker_now_us() - start_us), answer_count);
+	}
 	return count == BATCH;
 }
 
@@ -193,9 +201,14 @@ int rail_udp_open(struct rail_worker_pod *pod, struct rail_error *error)
 			       error);
 }
 
-void rail_udp_close(struct rail_worker_pod *pod)
+void rail_udp_stop(struct rail_worker_pod *pod)
 {
 	rail_source_remove(&pod->udp_source);
+}
+
+void rail_udp_close(struct rail_worker_pod *pod)
+{
+	rail_udp_stop(pod);
 	if (pod->udp >= 0)
 		(void)close(pod->udp);
 	pod->udp = -EBADF;

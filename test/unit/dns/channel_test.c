@@ -55,6 +55,7 @@ static struct rail_channel_message make(enum rail_channel_kind kind)
 		message.sequence = 4;
 		break;
 	case RAIL_CHANNEL_BARRIER:
+	case RAIL_CHANNEL_DRAIN:
 	case RAIL_CHANNEL_ACK:
 	case RAIL_CHANNEL_NAK:
 		message.sequence = 1;
