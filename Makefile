@@ -229,7 +229,7 @@ demo: packages-demo
 
 # `make test` runs every target below, each of which also runs alone; T=pattern runs the tests whose names match.
 # What each took is printed at the end, with one line that counts.
-TEST_TARGETS := test-build lint test-unit test-fuzz test-netns test-clients test-runtimes test-faults test-demo
+TEST_TARGETS := test-build lint test-unit test-fuzz test-netns test-clients test-runtimes test-faults test-vm test-demo
 
 .PHONY: test
 test: packages-test
@@ -367,7 +367,7 @@ vm-image: packages-vm
 	@$(AS_OWNER) bash test/vm/image.bash $(VM_IMAGE)
 
 test-vm: vm-image
-	@$(AS_OWNER) bash test/vm/run.bash $(VM_IMAGE) tests '$(T)'
+	@$(AS_OWNER) env DEADLINE=2400 bash test/vm/run.bash $(VM_IMAGE) tests '$(T)'
 
 # Emulated time is not real time: the ratios count.
 BENCHES_VM := chain peers throughput

@@ -4,6 +4,8 @@
 set -uo pipefail
 shift
 RAILWAY_COUNTS=$(mktemp)
+# The virtual machine runs as the owner of the tree.
+chmod 0666 "$RAILWAY_COUNTS"
 export RAILWAY_COUNTS
 trap 'rm -f "$RAILWAY_COUNTS"' EXIT
 times=() failed_targets=0

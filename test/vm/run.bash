@@ -35,12 +35,13 @@ case $what in
 tests)
 	pattern=${1:-}
 	[ $# -eq 0 ] || shift
-	[ $# -gt 0 ] || set -- test/vm/*.bats
+	[ $# -gt 0 ] || set -- test/vm/*.bats test/netns/*.bats
 	{
 		echo 'status=0'
 		printf 'for file in %s; do\n' "$(printf '%q ' "$@")"
-		printf '	echo "# $file"\n	bash test/lib/isolate.bash bats --tap %s "$file" || status=1\n' \
+		printf '	echo "# $file"; SECONDS=0\n	bash test/lib/isolate.bash bats --tap %s "$file" || status=1\n' \
 			"${pattern:+--filter $(printf '%q' "$pattern")}"
+		echo '	echo "#   $SECONDS s"'
 		echo 'done; exit $status'
 	} >"$work/job"
 	recorded
