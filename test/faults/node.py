@@ -162,6 +162,11 @@ def processes():
     return sorted(found)
 
 
+def children(pid):
+    with open("/proc/%d/task/%d/children" % (pid, pid)) as file:
+        return [int(number) for number in file.read().split()]
+
+
 def descriptors(pid):
     try:
         return len(os.listdir("/proc/%d/fd" % pid))
@@ -295,7 +300,8 @@ class Node:
         }
         running = processes()
         found["processes"] = running
-        found["descriptors"] = [descriptors(pid) for name, pid in running if name == "railway-resolv"]
+        # Of the resolver and its worker: the sockets in the pods.
+        found["descriptors"] = [descriptors(pid) for pid in [self.resolver.pid, *children(self.resolver.pid)]]
         for pod in [*self.siblings, *pods]:
             found["netns " + pod.name] = pod.netns.content()
         for pod in self.siblings:

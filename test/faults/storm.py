@@ -17,7 +17,7 @@ import sys
 import threading
 import time
 
-from node import BIN, Node, Pod, descriptors, environment_of, peers, processes
+from node import BIN, Node, Pod, children, describe, environment_of, peers
 
 PORT = 9999
 INTERVAL = 0.05
@@ -180,10 +180,9 @@ def trouble_resolver(node, chooser, enough, counts):
     """Kills its worker, or both, and starts it anew."""
     while not enough.wait(0.5 + chooser.random() * 2):
         if chooser.random() < 0.5:
-            for name, pid in processes():
-                if name == "railway-resolv" and pid != node.resolver.pid:
-                    os.kill(pid, signal.SIGKILL)
-                    counts["worker"] += 1
+            for pid in children(node.resolver.pid):
+                os.kill(pid, signal.SIGKILL)
+                counts["worker"] += 1
             continue
         node.resolver.kill()
         node.resolver.wait()
@@ -235,8 +234,6 @@ def main():
         time.sleep(0.05)
         now = without_numbers(node.content(victims))
     if now != wanted:
-        from node import describe
-
         wrong.append("the node is not as it was:\n" + describe(wanted, now))
     for environment in environments:
         traffic = environment.traffic

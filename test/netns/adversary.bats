@@ -15,12 +15,9 @@ setup() {
 	pod_add api production api >/dev/null
 	pod_add web production web >/dev/null
 	pod_add other staging api >/dev/null
-	# Its service is known from now on, with or without a replica.
-	pod_add evil production evil >/dev/null
-	pod_del evil
 	before=$(others)
 	processes=$(carriers)
-	pod_add evil production evil >/dev/null
+	pod_add evil production api >/dev/null
 	evil=$(pod_address evil)
 }
 
@@ -56,12 +53,11 @@ others() {
 unharmed() { # the other pods, while the hostile one is still there
 	local pod
 	for pod in api web other; do
-		pod_check "$pod"
 		[ -n "$(ip netns exec "$pod" dig +time=5 +tries=1 +short @fd12::10 AAAA api.railway.internal)" ]
 	done
 	reaches web "$(pod_address api)"
 	# A new pod of the environment is wired as any.
-	pod_add late production evil >/dev/null
+	pod_add late production api >/dev/null
 	reaches late "$(pod_address api)"
 	pod_del late
 }
@@ -203,7 +199,7 @@ nothing_of_ours() {
 	unharmed
 	pod_del evil "/proc/$sleeper/ns/net"
 	nothing_of_ours
-	pod_add evil production evil >/dev/null
+	pod_add evil production api >/dev/null
 	pod_del evil ''
 	nothing_of_ours
 	kill $sleeper
