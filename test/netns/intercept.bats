@@ -353,7 +353,8 @@ disturbed_add() {
 @test "no connection tracking is switched on; where a pod has its own, strict one, it sees whole conversations" {
 	resolver_start
 	pod_add pod production api
-	tracked() { ip netns exec pod cat /proc/sys/net/netfilter/nf_conntrack_count; }
+	# No such file: the kernel has not even loaded it.
+	tracked() { ip netns exec pod cat /proc/sys/net/netfilter/nf_conntrack_count 2>/dev/null || echo 0; }
 	for n in 1 2 3; do
 		[ -n "$(ask pod 192.0.2.53 AAAA api.railway.internal)" ]
 	done
