@@ -2,6 +2,7 @@
 # railway-dns and railway-resolverd: registration, answers in the pod, crashes, pods that are gone.
 bats_require_minimum_version 1.5.0
 load common
+load serve
 
 DIG="dig +time=2 +tries=1 @fd12::10"
 
@@ -15,14 +16,6 @@ rcode() { # POD ARGUMENTS...
 	local pod=$1
 	shift
 	ip netns exec "$pod" $DIG "$@" | sed -n 's/.*status: \([A-Z]*\),.*/\1/p'
-}
-
-eventually() { # COMMAND...: until it holds, at most 20 s
-	local end=$((SECONDS + 20))
-	until "$@"; do
-		[ $SECONDS -lt $end ] || { echo "never: $*"; return 1; }
-		sleep 0.05
-	done
 }
 
 # upstream ADDRESS PORT ANSWER: in the node's netns; what it was asked is in $NODE/asked.ADDRESS.

@@ -2,23 +2,7 @@
 # The resolver's life: crashes under load, a new release that takes over, what the service manager is told.
 bats_require_minimum_version 1.5.0
 load common
-
-# served POD ENVIRONMENT SERVICE [UPSTREAM]: a netns that the resolver serves, without the rest of the chain.
-served() {
-	ip netns add "$1"
-	ip -n "$1" link set lo up
-	ip -n "$1" addr add fd12::10/128 dev lo nodad
-	"$TOOLS/resolver_tool" put /var/lib/railway /run/railway "$2" "$3" "$1" "$1" "/run/netns/$1" ${4:+"$4"}
-	"$TOOLS/resolver_tool" ask /run/railway/resolver.sock add "$1" "/run/netns/$1"
-}
-
-eventually() { # COMMAND...: until it holds, at most 20 s
-	local end=$((SECONDS + 20))
-	until "$@"; do
-		[ $SECONDS -lt $end ] || { echo "never: $*"; return 1; }
-		sleep 0.05
-	done
-}
+load serve
 
 ask_dns() { # POD DIG-ARGUMENTS...
 	nsenter --net="/run/netns/$1" dig +time=5 +tries=1 @fd12::10 +short "${@:2}"

@@ -97,9 +97,9 @@ static struct rail_metrics_environment *find_metrics(const struct rail_worker *w
 
 		if (own == number)
 			return &slots[i];
-		if (own == 0 && (best == NULL || rail_metric_read(&best->prefix) != 0))
-			best = &slots[i];
-		else if (best == NULL && !is_environment(worker, own))
+		bool unused = own == 0 && (best == NULL || rail_metric_read(&best->prefix) != 0);
+
+		if (unused || (own != 0 && best == NULL && !is_environment(worker, own)))
 			best = &slots[i];
 	}
 	if (best == NULL)
