@@ -17,11 +17,12 @@ PACKAGES_DEMO := $(PACKAGES_BUILD) wireguard-go wireguard-tools iproute2 jq curl
 	libpython3-stdlib procps util-linux
 PACKAGES_TEST = $(PACKAGES_DEMO) clang clang-tidy clang-format cppcheck libclang-rt-14-dev \
 	libcriterion-dev bats bind9-dnsutils socat strace containernetworking-plugins nftables musl-tools \
+	busybox-static nodejs golang-go default-jdk-headless postgresql iptables \
 	$(PACKAGES_RUNTIMES)
 # Another vendor's containerd and runc do as well, and would have to make room for Debian's.
-PACKAGES_RUNTIMES = $(foreach p,containerd runc,$(shell command -v $(p) >/dev/null || echo $(p))) busybox-static \
-	golang-go golang-github-appc-cni-dev protobuf-compiler python3-protobuf python3-grpcio python3-yaml patchelf systemd
-PACKAGES_VM = $(PACKAGES_TEST) qemu-system-x86 linux-image-cloud-amd64 cpio kmod
+PACKAGES_RUNTIMES = $(foreach p,containerd runc,$(shell command -v $(p) >/dev/null || echo $(p))) \
+	golang-github-appc-cni-dev protobuf-compiler python3-protobuf python3-grpcio python3-yaml patchelf systemd
+PACKAGES_VM = $(PACKAGES_TEST) qemu-system-x86 linux-image-cloud-amd64 cpio kmod iputils-ping iperf3
 
 # ---- who builds -----------------------------------------------------------------------------------
 # Under sudo everything is built as the owner of the tree, so that a plain make works afterwards.
@@ -98,6 +99,7 @@ FUZZ_TARGETS := $(patsubst test/fuzz/%_fuzz.c,%,$(wildcard test/fuzz/*_fuzz.c))
 
 BINARIES := $(addprefix $(BIN)/,$(PLUGINS) $(DAEMONS))
 TOOLS := $(patsubst test/tools/%.c,$(BUILD)/test/%,$(TOOL_SOURCES))
+FAULT_TOOLS := $(addprefix $(BUILD)/test/faults/,inject contents allocations.so clock.so)
 objects = $(patsubst %.c,$(BUILD)/%.o,$(1))
 
 ifeq ($(V),)
@@ -131,11 +133,30 @@ $(TOOLS): $(BUILD)/test/%: $(BUILD)/test/tools/%.o $(LIBRARY)
 	@$(AS_OWNER) mkdir -p $(@D)
 	$(Q)$(AS_OWNER) $(CC) $(BASE_CFLAGS) $(CFLAGS) $(BASE_LDFLAGS) $(LDFLAGS) -o $@ $(filter %.o,$^) $(LIBRARY) $(LIBS)
 
+$(filter-out %.so,$(FAULT_TOOLS)): $(BUILD)/test/faults/%: $(BUILD)/test/faults/%.o
+	$(call say,LD,$@)
+	$(Q)$(AS_OWNER) $(CC) $(BASE_CFLAGS) $(CFLAGS) $(BASE_LDFLAGS) $(LDFLAGS) -o $@ $< -llmdb -lseccomp
+
+# Without sanitizers, which bring an allocator of their own.
+$(BUILD)/test/faults/%.so: test/faults/%.c
+	$(call say,LD,$@)
+	@$(AS_OWNER) mkdir -p $(@D)
+	$(Q)$(AS_OWNER) $(CC) -D_GNU_SOURCE -std=gnu17 -g -O2 $(WARNINGS) $(if $(WERROR),-Werror) -fPIC -shared -o $@ $<
+
 $(BUILD)/test/unit-tests: $(call objects,$(UNIT_SOURCES)) $(LIBRARY)
 	$(call say,LD,$@)
 	@$(AS_OWNER) mkdir -p $(@D)
 	$(Q)$(AS_OWNER) $(CC) $(BASE_CFLAGS) $(CFLAGS) $(BASE_LDFLAGS) $(LDFLAGS) -o $@ $^ $(LIBS) -lcriterion \
 		-Wl,--no-gc-sections # Criterion finds its tests by their section
+
+# The same client with two C libraries, whatever the variant.
+CLIENTS := $(BUILD)/test/lookup-glibc $(BUILD)/test/lookup-musl
+$(BUILD)/test/lookup-musl: CLIENT_CC := musl-gcc -static
+$(BUILD)/test/lookup-glibc: CLIENT_CC := gcc
+$(CLIENTS): test/clients/lookup.c
+	$(call say,CC,$@)
+	@$(AS_OWNER) mkdir -p $(@D)
+	$(Q)$(AS_OWNER) $(CLIENT_CC) -D_GNU_SOURCE -std=gnu17 $(WARNINGS) $(if $(WERROR),-Werror) -O2 -o $@ $<
 
 # Without the fuzz variant a target is a program that runs the files it is given (the corpus).
 FUZZ_MAIN := $(if $(filter fuzz,$(VARIANT)),,$(BUILD)/test/fuzz/main.o)
@@ -194,7 +215,7 @@ all-tests: all $(TOOLS) $(BUILD)/test/unit-tests
 unit: $(BUILD)/test/unit-tests
 
 .PHONY: tools
-tools: all $(TOOLS)
+tools: all $(TOOLS) $(FAULT_TOOLS) $(CLIENTS)
 
 # ---- demo and tests -------------------------------------------------------------------------------
 
@@ -206,7 +227,7 @@ demo: packages-demo
 
 # `make test` runs every target below, each of which also runs alone; T=pattern runs the tests whose names match.
 # What each took is printed at the end, with one line that counts.
-TEST_TARGETS := test-build lint test-unit test-fuzz test-netns test-runtimes test-demo
+TEST_TARGETS := test-build lint test-unit test-fuzz test-netns test-runtimes test-clients test-faults test-demo
 
 .PHONY: test
 test: packages-test
@@ -243,7 +264,8 @@ $(addprefix fuzz-,$(FUZZ_TARGETS)): fuzz-%:
 .PHONY: test-long
 test-long: packages-test
 	@$(BUILD_MAKE) WERROR=1 VARIANT=asan tools runtime-tools
-	@RUNTIMES='$(CURDIR)/$(RUNTIMES)' TRANSPORTS=auto bash test/lib/netns.bash asan '$(T)' test/runtimes/*.bats
+	@RUNTIMES='$(CURDIR)/$(RUNTIMES)' TRANSPORTS=auto bash test/lib/netns.bash asan '$(T)' test/runtimes
+	@$(MAKE) --no-print-directory test-faults-all
 	@for target in $(FUZZ_TARGETS); do \
 		$(BUILD_MAKE) FUZZ_SECONDS=600 fuzz-$$target || exit 1; done
 
@@ -276,7 +298,25 @@ $(RUNTIMES)/ask: test/runtimes/ask.c
 .PHONY: test-runtimes
 test-runtimes: packages-test
 	@$(BUILD_MAKE) WERROR=1 tools runtime-tools
-	@RUNTIMES='$(CURDIR)/$(RUNTIMES)' TRANSPORTS=auto bash test/lib/netns.bash release '$(T)' test/runtimes/*.bats
+	@RUNTIMES='$(CURDIR)/$(RUNTIMES)' TRANSPORTS=auto bash test/lib/netns.bash release '$(T)' test/runtimes
+
+# A sample of what test-faults-all does with every system call and allocation.
+.PHONY: test-faults test-faults-all
+test-faults: packages-test
+	@$(BUILD_MAKE) WERROR=1 tools
+	@$(BUILD_MAKE) WERROR=1 VARIANT=asan tools
+	@bash test/faults/run.bash sample
+
+test-faults-all: packages-test
+	@$(BUILD_MAKE) WERROR=1 tools
+	@$(BUILD_MAKE) WERROR=1 VARIANT=asan tools
+	@bash test/faults/run.bash all
+
+# Other people's resolvers and programs on the pods of a release.
+.PHONY: test-clients
+test-clients: packages-test
+	@$(BUILD_MAKE) WERROR=1 tools
+	@bash test/lib/netns.bash release '$(T)' test/clients
 
 .PHONY: test-demo
 test-demo: packages-test
@@ -293,9 +333,15 @@ bench: packages-test
 	@BIN='$(CURDIR)/$(BIN)' TOOLS='$(CURDIR)/$(BUILD)/test' bash test/lib/isolate.bash \
 		bash test/bench/chain.bash
 
+.PHONY: bench-ipam
+bench-ipam: packages-test
+	@$(BUILD_MAKE) tools
+	@BIN='$(CURDIR)/$(BIN)' TOOLS='$(CURDIR)/$(BUILD)/test' bash test/lib/isolate.bash \
+		bash test/bench/ipam.bash
+
 # Kernel WireGuard in a virtual machine, emulated: needs neither KVM nor root once the packages are there.
 VM_IMAGE := $(BUILD)/vm/initramfs
-.PHONY: packages-vm vm-image test-vm vm-shell
+.PHONY: packages-vm vm-image test-vm bench-vm vm-shell
 packages-vm:
 	$(call install_packages,$(PACKAGES_VM))
 
@@ -306,6 +352,13 @@ vm-image: packages-vm
 
 test-vm: vm-image
 	@$(AS_OWNER) bash test/vm/run.bash $(VM_IMAGE) tests '$(T)'
+
+# Emulated time is not real time: the ratios count.
+BENCHES_VM := chain peers throughput
+bench-vm: vm-image
+	@for bench in $(BENCHES_VM); do \
+		$(AS_OWNER) env DEADLINE=3600 bash test/vm/run.bash $(VM_IMAGE) command \
+			"ROUNDS=$(ROUNDS) bash test/lib/isolate.bash bash test/bench/$$bench.bash" || exit 1; done
 
 vm-shell: vm-image
 	@$(AS_OWNER) bash test/vm/run.bash $(VM_IMAGE) shell
@@ -319,5 +372,5 @@ help:
 	@printf '                %s\n' $(TEST_TARGETS)
 	@echo 'sudo make bench ADD and DEL beside bridge + host-local'
 	@echo 'make test-vm    kernel WireGuard in a virtual machine (T=pattern); make vm-shell: a shell in it'
-	@echo 'sudo make test-long  real runtimes with sanitizers, and every fuzz target for ten minutes'
+	@echo 'sudo make test-long  real runtimes with sanitizers; every fuzz target for ten minutes; every call of the plugins fails once; 1,000 kills'
 	@echo 'make fuzz-NAME  FUZZ_SECONDS=60; NAME: $(FUZZ_TARGETS)'

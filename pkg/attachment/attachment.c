@@ -31,19 +31,12 @@ static const struct plugin_parts *parts_of(enum rail_plugin plugin)
 	return &plugin_parts[0];
 }
 
-static bool is_parent(const struct rail_process *process)
-{
-	struct rail_process parent;
-
-	return rail_process_identify(getppid(), &parent, NULL) == 0 && parent.pid == process->pid &&
-	       parent.start_time == process->start_time;
-}
-
 bool rail_attachment_is_delegated(const struct rail_operation *operation,
 				  const struct rail_attachment *attachment)
 {
-	return attachment->state == RAIL_PENDING && attachment->owner.pid != operation->self.pid &&
-	       is_parent(&attachment->owner);
+	return attachment->state == RAIL_PENDING && operation->parent.pid != 0 &&
+	       attachment->owner.pid == operation->parent.pid &&
+	       attachment->owner.start_time == operation->parent.start_time;
 }
 
 static int decide_identity(const struct rail_operation *operation,
@@ -65,10 +58,9 @@ static int decide_identity(const struct rail_operation *operation,
 	return rail_identity_decide(&claims, ret_identity, error);
 }
 
-/* What was stored by an earlier plugin holds; a configuration that says something else is a mistake
- * of its author's. */
-static int check_agreement(const struct rail_operation *operation,
-			   const struct rail_attachment *attachment, struct rail_error *error)
+int rail_attachment_check_agreement(const struct rail_operation *operation,
+				    const struct rail_attachment *attachment,
+				    struct rail_error *error)
 {
 	const struct rail_settings *settings = &operation->settings;
 	const struct rail_identity *identity = &attachment->identity;
@@ -334,7 +326,7 @@ static int take_up(struct rail_operation *operation, struct rail_attachment *att
 					"the attachment is not ready for %s: %s", parts->name,
 					parts->advice);
 	if (result == 0)
-		result = check_agreement(operation, attachment, error);
+		result = rail_attachment_check_agreement(operation, attachment, error);
 	if (rail_attachment_is_delegated(operation, attachment))
 		return result;
 	/* The ADD has failed: what the earlier plugins made for it goes, too. */
@@ -414,4 +406,22 @@ int rail_attachment_finish(struct rail_operation *operation, struct rail_attachm
 	if (result == 0)
 		*attachment = finished;
 	return result;
+}
+
+void rail_attachment_withdraw(const struct rail_cni_call *call, enum rail_plugin plugin, bool made)
+{
+	RAIL_CLEANUP(rail_operation_end) struct rail_operation operation = {0};
+	struct rail_attachment attachment;
+	struct rail_netns_id netns;
+	RAIL_CLOSE int fd = -1;
+
+	/* What failed once need not fail again. */
+	if (rail_operation_begin(call, plugin, &operation, NULL) < 0 ||
+	    rail_netns_open(call->netns, &fd, &netns, NULL) < 0 ||
+	    rail_operation_attachment(&operation, &attachment, NULL) < 0)
+		return;
+	bool has_own = (attachment.parts & parts_of(plugin)->own) != 0;
+	if (attachment.state == RAIL_READY && has_own == made &&
+	    rail_netns_id_equal(&attachment.netns, &netns))
+		(void)rail_attachment_give_up(&operation, &attachment, RAIL_PARTS_ALL, NULL);
 }

@@ -29,6 +29,20 @@ int rail_attachment_begin(struct rail_operation *operation, struct rail_attachme
 int rail_attachment_finish(struct rail_operation *operation, struct rail_attachment *attachment,
 			   struct rail_error *error);
 
+/* What was stored by an earlier plugin holds: code 7 where the operation's configuration says
+ * something else, which is a mistake of its author's. */
+int rail_attachment_check_agreement(const struct rail_operation *operation,
+				    const struct rail_attachment *attachment,
+				    struct rail_error *error);
+
+/*
+ * An ADD that failed where it could not undo itself: before the attachment was its own (made:
+ * false), or after it was whole (made: true; its result could not be given to the runtime). All of
+ * the attachment goes, what earlier plugins of the chain made for this ADD too. It stays where that
+ * cannot be told: in another netns, at work in another process, or complete before this ADD came.
+ */
+void rail_attachment_withdraw(const struct rail_cni_call *call, enum rail_plugin plugin, bool made);
+
 /* Whether the attachment is another process's: this plugin was delegated to. */
 bool rail_attachment_is_delegated(const struct rail_operation *operation,
 				  const struct rail_attachment *attachment);

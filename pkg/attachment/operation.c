@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <stdio.h>
+#include <unistd.h>
 
 #include "pkg/base/cleanup.h"
 
@@ -15,6 +16,10 @@ int rail_operation_begin(const struct rail_cni_call *call, enum rail_plugin plug
 		return result;
 	result = rail_process_self(&operation.self, error);
 	if (result < 0)
+		return result;
+	/* A parent in another PID namespace is none of this plugin's. */
+	result = rail_process_identify(getppid(), &operation.parent, error);
+	if (result < 0 && result != -ESRCH)
 		return result;
 	/* The lengths were checked with the call. */
 	(void)snprintf(operation.key.network, sizeof(operation.key.network), "%s", call->network);
@@ -34,6 +39,14 @@ int rail_operation_begin(const struct rail_cni_call *call, enum rail_plugin plug
 void rail_operation_end(struct rail_operation *operation)
 {
 	rail_store_closep(&operation->store);
+	operation->store = NULL;
+}
+
+int rail_operation_reopen(struct rail_operation *operation, struct rail_error *error)
+{
+	rail_operation_end(operation);
+	return rail_store_open(operation->settings.state_directory,
+			       operation->settings.run_directory, &operation->store, error);
 }
 
 int rail_operation_attachment(const struct rail_operation *operation,

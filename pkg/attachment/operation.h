@@ -15,11 +15,16 @@ struct rail_operation {
 	struct rail_store *store;
 	struct rail_attachment_key key; /* ADD, DEL and CHECK */
 	struct rail_process self;
+	struct rail_process parent; /* as it was at the beginning; none where it cannot be seen */
 };
 
 int rail_operation_begin(const struct rail_cni_call *call, enum rail_plugin plugin,
 			 struct rail_operation *ret_operation, struct rail_error *error);
 void rail_operation_end(struct rail_operation *operation); /* for RAIL_CLEANUP */
+
+/* Opens the stores anew, where they became unusable: LMDB refuses all after a commit that the disk
+ * refused. */
+int rail_operation_reopen(struct rail_operation *operation, struct rail_error *error);
 
 /* The attachment of the operation: -ENOENT, without an error set, where there is none. */
 int rail_operation_attachment(const struct rail_operation *operation,

@@ -12,6 +12,7 @@
 #include "pkg/mesh/lock.h"
 #include "pkg/mesh/pod.h"
 #include "pkg/mesh/wiring.h"
+#include "pkg/net/intercept.h"
 #include "pkg/net/link.h"
 #include "pkg/wg/key.h"
 
@@ -135,6 +136,17 @@ static int remove_resolver_address(const struct rail_operation *operation,
 				   error);
 }
 
+static int remove_interception(const struct rail_operation *operation,
+			       const struct rail_attachment *attachment, struct rail_error *error)
+{
+	RAIL_CLOSE int fd = -1;
+
+	if (attachment->resolver.port == RAIL_DNS_PORT)
+		return 0;
+	int result = reopen_netns(operation, attachment, &fd, error);
+	return result <= 0 ? result : rail_interception_remove(fd, error);
+}
+
 static int undo_name(struct rail_operation *operation, const struct rail_attachment *attachment,
 		     struct rail_error *error)
 {
@@ -151,6 +163,8 @@ static int undo_name(struct rail_operation *operation, const struct rail_attachm
 	/* No resolver holds nothing: neither a name nor a socket in the pod's netns. */
 	int result = rail_registration_ask(operation->settings.resolver_socket, &request, -1, &one);
 	if (result < 0 && result != -ECONNREFUSED && result != -ENOENT)
+		rail_error_collect(&all, &one);
+	if (remove_interception(operation, attachment, &one) < 0)
 		rail_error_collect(&all, &one);
 	if (remove_resolver_address(operation, attachment, &one) < 0)
 		rail_error_collect(&all, &one);
@@ -348,7 +362,19 @@ int rail_attachment_give_up(struct rail_operation *operation,
 			    const struct rail_attachment *attachment, uint32_t parts,
 			    struct rail_error *error)
 {
-	return undo_and_bury(operation, &operation->key, attachment, parts, error);
+	struct rail_error first = RAIL_ERROR_NONE;
+
+	int result = undo_and_bury(operation, &operation->key, attachment, parts, &first);
+	/* Nomad tries again without a DEL between, and a disk that refused once need not again. */
+	if (result < 0 && first.code == RAIL_CODE_IO) {
+		result = rail_operation_reopen(operation, error);
+		return result < 0 ? result
+				  : undo_and_bury(operation, &operation->key, attachment, parts,
+						  error);
+	}
+	if (result < 0 && error != NULL)
+		*error = first;
+	return result;
 }
 
 /* What of an attachment goes though nobody asked for it; nothing where it is at work, or works, or

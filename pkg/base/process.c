@@ -86,14 +86,20 @@ int rail_process_self(struct rail_process *ret_process, struct rail_error *error
 	return rail_process_identify(getpid(), ret_process, error);
 }
 
+static bool is_running(const struct rail_process *process, char state, uint64_t start_time)
+{
+	return start_time == process->start_time && state != 'Z' && state != 'X';
+}
+
 bool rail_process_alive(const struct rail_process *process)
 {
 	uint64_t start_time;
 	char state;
 
-	if (look(process->pid, &state, &start_time, NULL) < 0)
-		return false;
-	return start_time == process->start_time && state != 'Z' && state != 'X';
+	int result = look(process->pid, &state, &start_time, NULL);
+	if (result < 0)
+		return result != -ESRCH;
+	return is_running(process, state, start_time);
 }
 
 /* Waits until the process of a pidfd has ended: 1 where it has, 0 where the time is up. */
@@ -118,6 +124,8 @@ static int wait_end(int pidfd, int wait_ms)
 int rail_process_end(const struct rail_process *process, int grace_ms, struct rail_error *error)
 {
 	static const int signals[] = {SIGTERM, SIGKILL};
+	uint64_t start_time;
+	char state;
 
 	if (process->pid <= 0)
 		return 0;
@@ -130,7 +138,10 @@ int rail_process_end(const struct rail_process *process, int grace_ms, struct ra
 		return rail_fail_errno(error, errno, "open process %d", (int)process->pid);
 	}
 	/* Only now, with the descriptor open, is the answer about the process that is signalled. */
-	if (!rail_process_alive(process))
+	int found = look(process->pid, &state, &start_time, error);
+	if (found < 0)
+		return found == -ESRCH ? 0 : found;
+	if (!is_running(process, state, start_time))
 		return 0;
 
 	for (size_t i = 0; i < sizeof(signals) / sizeof(signals[0]); i++) {

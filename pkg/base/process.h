@@ -16,7 +16,9 @@ struct rail_process {
 /* ESRCH where there is no such process. */
 int rail_process_identify(pid_t pid, struct rail_process *ret_process, struct rail_error *error);
 int rail_process_self(struct rail_process *ret_process, struct rail_error *error);
-/* Whether exactly this process still runs (a zombie does not). */
+/* Whether exactly this process still runs (a zombie does not). Where that cannot be told, for want
+ * of a descriptor or of memory, it does: whoever takes it for dead undoes its work under its hands.
+ */
 bool rail_process_alive(const struct rail_process *process);
 /*
  * Ends exactly this process: SIGTERM, and SIGKILL where it is still there after grace_ms; waits

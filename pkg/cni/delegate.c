@@ -403,3 +403,21 @@ int rail_delegate(const char *type, const char *path, enum rail_cni_command comm
 	child_done(&child);
 	return result;
 }
+
+bool rail_delegate_is_beside(const char *type, const char *path)
+{
+	char found[PATH_MAX];
+	char resolved[PATH_MAX];
+	char own[PATH_MAX];
+	ssize_t size = readlink("/proc/self/exe", own, sizeof(own) - 1);
+
+	if (size <= 0 || find_plugin(type, path, found, NULL) < 0 ||
+	    realpath(found, resolved) == NULL)
+		return false;
+	own[size] = '\0';
+
+	const char *own_name = strrchr(own, '/');
+	const char *name = strrchr(resolved, '/');
+	return own_name != NULL && name != NULL && own_name - own == name - resolved &&
+	       memcmp(own, resolved, (size_t)(name - resolved)) == 0 && strcmp(name + 1, type) == 0;
+}

@@ -19,3 +19,7 @@
 int rail_delegate(const char *type, const char *path, enum rail_cni_command command,
 		  const char *configuration, size_t configuration_size,
 		  struct rail_json **ret_output, struct rail_error *error);
+
+/* Whether the plugin that path holds under that type is the one that was installed beside this
+ * one: the file of that name in the directory of this process's own executable. */
+bool rail_delegate_is_beside(const char *type, const char *path);

@@ -63,13 +63,6 @@ static bool write_all(const char *text, size_t size)
 	return true;
 }
 
-static bool print_document(const struct rail_json *document)
-{
-	RAIL_FREE char *text = rail_json_print(document);
-
-	return text != NULL && write_all(text, strlen(text)) && write_all("\n", 1);
-}
-
 static int print_error(enum rail_cni_version version, const struct rail_error *error)
 {
 	static const char last_resort[] = "{\"cniVersion\":\"0.2.0\",\"code\":11,"
@@ -157,6 +150,27 @@ static int read_input(bool version, char **ret_input, size_t *ret_size, struct r
 	return rail_wrap(error, result, "the network configuration on standard input");
 }
 
+/* A result that nobody gets is no success: its ADD has failed, and undoes itself as any that
+ * failed. */
+static int print_result(const struct rail_cni_plugin *plugin, const struct rail_cni_call *call,
+			const struct rail_json *result)
+{
+	RAIL_FREE char *text = rail_json_print(result);
+	struct rail_error error = RAIL_ERROR_NONE;
+
+	if (text != NULL && write_all(text, strlen(text)) && write_all("\n", 1))
+		return EXIT_SUCCESS;
+	int errnum = text == NULL ? ENOMEM : errno;
+	if (call->command == RAIL_CNI_ADD && plugin->undo_add != NULL)
+		plugin->undo_add(call);
+	(void)rail_fail_errno(&error, errnum, "print the result");
+	/* Not behind a part of the result on standard output. */
+	if (text == NULL)
+		return print_error(call->version, &error);
+	(void)fprintf(stderr, "%s: %s\n", plugin->name, error.message);
+	return EXIT_FAILURE;
+}
+
 int rail_cni_main(const struct rail_cni_plugin *plugin)
 {
 	const char *command = getenv("CNI_COMMAND");
@@ -181,11 +195,5 @@ int rail_cni_main(const struct rail_cni_plugin *plugin)
 	if (result < 0)
 		return print_error(call.version, &error);
 
-	/* A result that nobody gets is no success: the runtime must clean up. */
-	if (output != NULL && !print_document(output)) {
-		(void)fprintf(stderr, "%s: the result could not be written: %s\n", plugin->name,
-			      strerrordesc_np(errno));
-		return EXIT_FAILURE;
-	}
-	return EXIT_SUCCESS;
+	return output != NULL ? print_result(plugin, &call, output) : EXIT_SUCCESS;
 }

@@ -15,6 +15,8 @@ struct rail_cni_plugin {
 	const char *description; /* one line */
 	int (*add)(const struct rail_cni_call *call, struct rail_json **ret_result,
 		   struct rail_error *error);
+	/* An ADD that succeeded, but whose result could not be given to the runtime: undoes it. */
+	void (*undo_add)(const struct rail_cni_call *call);
 	int (*del)(const struct rail_cni_call *call, struct rail_error *error);
 	int (*check)(const struct rail_cni_call *call, struct rail_error *error);
 	int (*gc)(const struct rail_cni_call *call, struct rail_error *error);

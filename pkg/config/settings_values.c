@@ -414,14 +414,10 @@ int rail_config_read_intercept(const struct rail_config_value *value,
 	(void)field;
 	if (text != NULL && strcmp(text, "auto") == 0)
 		settings->intercept = RAIL_INTERCEPT_AUTO;
-	else if ((boolean && !rail_json_is_true(value->json)) ||
-		 (text != NULL && strcmp(text, "off") == 0))
+	else if (boolean ? rail_json_is_true(value->json) : text != NULL && strcmp(text, "on") == 0)
+		settings->intercept = RAIL_INTERCEPT_ON;
+	else if (boolean || (text != NULL && strcmp(text, "off") == 0))
 		settings->intercept = RAIL_INTERCEPT_OFF;
-	else if (boolean || (text != NULL && strcmp(text, "on") == 0))
-		return rail_fail_code(value->error, RAIL_CODE_UNSUPPORTED_FIELD, ENOTSUP,
-				      "%.300s, key '%s': intercepting DNS is not supported yet; "
-				      "use \"auto\" or false",
-				      value->place, value->key);
 	else
 		return rail_config_fail(value, "must be \"auto\", true or false");
 	return 0;

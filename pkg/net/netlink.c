@@ -104,23 +104,29 @@ void rail_netlink_closep(struct rail_netlink **netlink)
 	*netlink = NULL;
 }
 
-static int send_request(struct rail_netlink *netlink, struct nlmsghdr *message, const char *what,
-			struct rail_error *error)
+static int send_bytes(struct rail_netlink *netlink, const void *bytes, size_t size,
+		      const char *what, struct rail_error *error)
 {
 	struct sockaddr_nl kernel = {.nl_family = AF_NETLINK};
 	ssize_t sent;
 
-	message->nlmsg_seq = ++netlink->sequence;
-	message->nlmsg_pid = netlink->port;
 	do {
-		sent = sendto(netlink->fd, message, message->nlmsg_len, 0,
-			      (const struct sockaddr *)&kernel, sizeof(kernel));
+		sent = sendto(netlink->fd, bytes, size, 0, (const struct sockaddr *)&kernel,
+			      sizeof(kernel));
 	} while (sent < 0 && errno == EINTR);
 	if (sent < 0)
 		return rail_fail_errno(error, errno, "%s: send to the kernel", what);
-	if ((size_t)sent != message->nlmsg_len)
+	if ((size_t)sent != size)
 		return rail_fail(error, EIO, "%s: the kernel took a part of the request", what);
 	return 0;
+}
+
+static int send_request(struct rail_netlink *netlink, struct nlmsghdr *message, const char *what,
+			struct rail_error *error)
+{
+	message->nlmsg_seq = ++netlink->sequence;
+	message->nlmsg_pid = netlink->port;
+	return send_bytes(netlink, message, message->nlmsg_len, what, error);
 }
 
 /* Receives one datagram of the kernel's into the buffer. */
@@ -290,6 +296,24 @@ int rail_netlink_request(struct rail_netlink *netlink, struct nlmsghdr *message,
 	message->nlmsg_flags |= NLM_F_REQUEST | NLM_F_ACK;
 
 	int result = send_request(netlink, message, what, error);
+	return result < 0 ? result : collect(netlink, &collector, error);
+}
+
+int rail_netlink_batch(struct rail_netlink *netlink, void *messages, size_t size, const char *what,
+		       struct rail_error *error)
+{
+	struct collector collector = {.what = what};
+	struct nlmsghdr *message = messages;
+	int left = (int)size;
+
+	/* One number for all: whichever of them fails first is the batch's outcome. */
+	netlink->sequence++;
+	for (; mnl_nlmsg_ok(message, left); message = mnl_nlmsg_next(message, &left)) {
+		message->nlmsg_seq = netlink->sequence;
+		message->nlmsg_pid = netlink->port;
+	}
+
+	int result = send_bytes(netlink, messages, size, what, error);
 	return result < 0 ? result : collect(netlink, &collector, error);
 }
 

@@ -35,6 +35,14 @@ int rail_netlink_request(struct rail_netlink *netlink, struct nlmsghdr *message,
 			 struct rail_error *error);
 
 /*
+ * Sends several requests that stand one behind the other, a batch of nf_tables, as one datagram.
+ * The kernel does all of them or none. Exactly one of them, the last that does something, asks for
+ * an acknowledgement (NLM_F_ACK).
+ */
+int rail_netlink_batch(struct rail_netlink *netlink, void *messages, size_t size, const char *what,
+		       struct rail_error *error);
+
+/*
  * Sends a request and hands every message of the reply to each(), for dumps (NLM_F_DUMP set by the
  * caller) as for single replies. Where a dump is repeated, restart() is called first so that the
  * collector can begin anew. each() may return 1 for "enough": the rest is not read, and the socket

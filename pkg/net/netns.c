@@ -10,23 +10,28 @@
 #include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <sys/vfs.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "pkg/base/cleanup.h"
+
+enum { LEAVE_ATTEMPTS = 1000 };
 
 /* A path from outside may name anything: opening must neither wait (FIFOs) nor take a terminal. */
 #define OPEN_FLAGS (O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY)
 
 static const char own_netns[] = "/proc/thread-self/ns/net";
 
-static bool is_netns(int fd)
+/* 1 or 0; a negative errno value where that cannot be told, which is not the same as 0. */
+static int is_netns(int fd)
 {
 	struct statfs filesystem;
 
 	/* The file system first: ioctl numbers mean something else to other files. */
-	if (fstatfs(fd, &filesystem) < 0 || (unsigned long)filesystem.f_type != NSFS_MAGIC)
-		return false;
-	return ioctl(fd, NS_GET_NSTYPE) == CLONE_NEWNET;
+	if (fstatfs(fd, &filesystem) < 0)
+		return -errno;
+	return (unsigned long)filesystem.f_type == NSFS_MAGIC &&
+	       ioctl(fd, NS_GET_NSTYPE) == CLONE_NEWNET;
 }
 
 static int identify(int fd, struct rail_netns_id *ret_id)
@@ -71,11 +76,12 @@ int rail_netns_open(const char *path, int *ret_fd, struct rail_netns_id *ret_id,
 		return rail_fail_code(error, RAIL_CODE_INVALID_NETNS, errnum, "open netns '%s': %s",
 				      path, strerrordesc_np(errnum));
 	}
-	if (!is_netns(fd))
+	int result = is_netns(fd);
+	if (result == 0)
 		return rail_fail_code(error, RAIL_CODE_INVALID_NETNS, ENOTTY,
 				      "'%s' is no network namespace", path);
-
-	int result = identify(fd, &id);
+	if (result > 0)
+		result = identify(fd, &id);
 	if (result < 0)
 		return rail_fail_errno(error, -result, "identify netns '%s'", path);
 	result = identify_own(&own);
@@ -104,10 +110,11 @@ int rail_netns_reopen(const char *path, const struct rail_netns_id *expected, in
 			return -ENOENT;
 		return -errno;
 	}
-	if (!is_netns(fd))
+	int result = is_netns(fd);
+	if (result == 0)
 		return -ESTALE;
-
-	int result = identify(fd, &id);
+	if (result > 0)
+		result = identify(fd, &id);
 	if (result == 0)
 		result = identify_own(&own);
 	if (result < 0)
@@ -117,6 +124,19 @@ int rail_netns_reopen(const char *path, const struct rail_netns_id *expected, in
 
 	*ret_fd = RAIL_TAKE_FD(fd);
 	return 0;
+}
+
+/* Back to the host's netns. That takes some memory, which comes again; whatever came next would be
+ * done to the pod instead of the host. */
+static void leave(int own_fd)
+{
+	const struct timespec pause = {.tv_nsec = 1000000};
+
+	for (int attempt = 0; setns(own_fd, CLONE_NEWNET) < 0; attempt++) {
+		if (errno != ENOMEM || attempt == LEAVE_ATTEMPTS)
+			abort();
+		(void)nanosleep(&pause, NULL);
+	}
 }
 
 int rail_netns_run(int netns_fd, int (*function)(void *context, struct rail_error *error),
@@ -131,8 +151,6 @@ int rail_netns_run(int netns_fd, int (*function)(void *context, struct rail_erro
 
 	int result = function(context, error);
 
-	/* Whatever came next would be done to the pod instead of the host. */
-	if (setns(own_fd, CLONE_NEWNET) < 0)
-		abort();
+	leave(own_fd);
 	return result;
 }

@@ -31,7 +31,7 @@ int rail_netns_reopen(const char *path, const struct rail_netns_id *expected, in
 
 /*
  * Runs function inside the netns and comes back. A process that cannot come back must not go on: it
- * aborts. Returns what function returned.
+ * aborts (for lack of memory only after a second of attempts). Returns what function returned.
  */
 int rail_netns_run(int netns_fd, int (*function)(void *context, struct rail_error *error),
 		   void *context, struct rail_error *error);

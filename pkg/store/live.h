@@ -46,7 +46,9 @@ enum rail_attachment_parts {
 
 /* What the resolver serves a pod with. */
 struct rail_resolver_settings {
-	uint16_t port; /* its sockets'; 53 */
+	uint16_t port;	     /* its sockets'; where it is not 53 the pod's queries are brought there
+				(pkg/net/intercept.h) */
+	bool any_nameserver; /* queries to any nameserver are */
 	uint32_t ttl_s;
 	struct rail_endpoint upstreams[RAIL_UPSTREAMS_MAXIMUM]; /* none: the node's nameservers */
 	uint8_t upstream_count;

@@ -13,6 +13,9 @@ enum {
 	MEMBER_FLAGS = MEMBER_LOCAL | MEMBER_PUBLISHED | MEMBER_NAMED,
 };
 
+/* Beside the number of upstreams, in one byte. */
+enum { RESOLVER_ANY_NAMESERVER = 1 << 7 };
+
 enum endpoint_kind { ENDPOINT_NONE, ENDPOINT_IPV4, ENDPOINT_IPV6 };
 
 static void write_text(struct rail_writer *writer, const char *text, size_t size)
@@ -165,7 +168,8 @@ static void write_resolver(struct rail_writer *writer,
 	}
 	rail_write_u16(writer, resolver->port);
 	rail_write_u32(writer, resolver->ttl_s);
-	rail_write_u8(writer, resolver->upstream_count);
+	rail_write_u8(writer, (uint8_t)(resolver->upstream_count |
+					(resolver->any_nameserver ? RESOLVER_ANY_NAMESERVER : 0)));
 	for (size_t i = 0; i < resolver->upstream_count; i++)
 		write_endpoint(writer, &resolver->upstreams[i]);
 }
@@ -174,7 +178,10 @@ static void read_resolver(struct rail_reader *reader, struct rail_resolver_setti
 {
 	resolver->port = rail_read_u16(reader);
 	resolver->ttl_s = rail_read_u32(reader);
-	resolver->upstream_count = rail_read_u8(reader);
+
+	uint8_t count = rail_read_u8(reader);
+	resolver->any_nameserver = (count & RESOLVER_ANY_NAMESERVER) != 0;
+	resolver->upstream_count = (uint8_t)(count & ~(unsigned int)RESOLVER_ANY_NAMESERVER);
 	if (resolver->upstream_count > RAIL_UPSTREAMS_MAXIMUM) {
 		resolver->upstream_count = 0;
 		reader->failed = true;

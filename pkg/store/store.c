@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/statvfs.h>
 
 #include "pkg/base/bytes.h"
@@ -13,7 +14,12 @@
 #include "pkg/store/directory.h"
 #include "pkg/store/engine.h"
 
-enum { BOOT_ID_FILE_MAXIMUM = 64 };
+enum {
+	BOOT_ID_FILE_MAXIMUM = 64,
+	STAT_BLOCK_SIZE = 512, /* stat(2), st_blocks */
+	/* A header, and 64 bytes for each reader. */
+	LOCK_FILE_SIZE = 64 * (RAIL_READERS_MAXIMUM + 2),
+};
 
 const struct rail_store_facts rail_store_facts[RAIL_STORE_COUNT] = {
 	[RAIL_REGISTRY] = {"registry", (size_t)256 << 20, 0},
@@ -244,6 +250,31 @@ static int open_content(struct rail_database *database, const char *boot_id,
 	return result < 0 ? result : ended;
 }
 
+/*
+ * LMDB maps its lock file and writes into it: on a file system that is full that is SIGBUS and not
+ * an error. So the file gets its pages first. It is closed again before this process has a lock on
+ * it.
+ */
+static int allocate_lock_file(const char *path, struct rail_error *error)
+{
+	char name[PATH_MAX + 16];
+	struct stat status;
+
+	(void)snprintf(name, sizeof(name), "%s/lock.mdb", path);
+	RAIL_CLOSE int fd = open(name, O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
+	if (fd < 0 || fstat(fd, &status) < 0)
+		return rail_fail_code(error, RAIL_CODE_IO, errno, "open '%s': %s", name,
+				      strerrordesc_np(errno));
+	if ((size_t)status.st_blocks * STAT_BLOCK_SIZE >= LOCK_FILE_SIZE)
+		return 0;
+	int errnum = posix_fallocate(fd, 0, LOCK_FILE_SIZE);
+	if (errnum != 0)
+		return rail_fail_code(error, RAIL_CODE_IO, errnum,
+				      "reserve %d bytes for '%s': %s; make room there",
+				      LOCK_FILE_SIZE, name, strerrordesc_np(errnum));
+	return 0;
+}
+
 static int database_open(struct rail_database *database, enum rail_store_kind kind,
 			 const char *parent, const char *boot_id, struct rail_error *error)
 {
@@ -256,6 +287,8 @@ static int database_open(struct rail_database *database, enum rail_store_kind ki
 	database->transaction.database = database;
 	int result = rail_store_directory_open(parent, rail_store_facts[kind].name, database->path,
 					       &database->lock_fd, error);
+	if (result == 0)
+		result = allocate_lock_file(database->path, error);
 	if (result < 0)
 		return result;
 

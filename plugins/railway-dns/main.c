@@ -7,6 +7,7 @@ int main(void)
 		.name = "railway-dns",
 		.description = "gives a replica its name and its pod the environment's resolver",
 		.add = dns_add,
+		.undo_add = dns_undo_add,
 		.del = dns_del,
 		.check = dns_check,
 		.gc = dns_gc,

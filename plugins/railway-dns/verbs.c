@@ -9,6 +9,7 @@
 #include "pkg/base/file.h"
 #include "pkg/cni/result.h"
 #include "pkg/dns/registration.h"
+#include "pkg/net/intercept.h"
 #include "pkg/net/link.h"
 #include "plugins/railway-dns/resolver.h"
 
@@ -23,6 +24,29 @@ static int add_resolver_address(int netns_fd, struct rail_error *error)
 		return result;
 	result = rail_address_add(netlink, RAIL_LOOPBACK_INDEX, &rail_resolver_address, 128, error);
 	return result == -EEXIST ? 0 : result;
+}
+
+/* How the pod's queries get to sockets that are not on port 53. */
+static struct rail_interception interception(const struct rail_attachment *attachment)
+{
+	return (struct rail_interception){.port = attachment->resolver.port,
+					  .any_nameserver = attachment->resolver.any_nameserver};
+}
+
+static int intercept(const struct rail_attachment *attachment, int netns_fd,
+		     struct rail_error *error)
+{
+	const struct rail_interception wanted = interception(attachment);
+
+	if (wanted.port == RAIL_DNS_PORT)
+		return 0;
+
+	int result = rail_interception_apply(netns_fd, &wanted, error);
+	if (result == -ENOTSUP)
+		return rail_wrap(error, result,
+				 "the pod's DNS queries cannot be brought to the resolver: load "
+				 "the modules, or set intercept to false and dnsPort to 53");
+	return rail_wrap(error, result, "bring the pod's DNS queries to the resolver");
 }
 
 /* Before anything is made. From here on a supervisor that starts anew serves the pod too. */
@@ -88,12 +112,13 @@ int dns_add(const struct rail_cni_call *call, struct rail_json **ret_result,
 	RAIL_CLOSE int netns_fd = -1;
 
 	int result = rail_operation_begin(call, RAIL_PLUGIN_DNS, &operation, error);
-	if (result < 0)
-		return result;
-	if (operation.settings.enabled)
+	if (result == 0 && operation.settings.enabled)
 		result = rail_attachment_begin(&operation, &attachment, &netns_fd, error);
-	if (result < 0)
+	if (result < 0) {
+		rail_operation_end(&operation);
+		rail_attachment_withdraw(call, RAIL_PLUGIN_DNS, false);
 		return result;
+	}
 	if (!operation.settings.enabled || attachment.state == RAIL_DISABLED)
 		return rail_result_begin(call, ret_result, error);
 
@@ -107,6 +132,8 @@ int dns_add(const struct rail_cni_call *call, struct rail_json **ret_result,
 	if (result == 0)
 		result = add_resolver_address(netns_fd, error);
 	if (result == 0)
+		result = intercept(&attachment, netns_fd, error);
+	if (result == 0)
 		result = ask(&operation, RAIL_REGISTRATION_ADD, netns_fd, error);
 	if (result == 0)
 		result = rail_attachment_finish(&operation, &attachment, error);
@@ -118,6 +145,11 @@ int dns_add(const struct rail_cni_call *call, struct rail_json **ret_result,
 	}
 	*ret_result = RAIL_TAKE_POINTER(document);
 	return 0;
+}
+
+void dns_undo_add(const struct rail_cni_call *call)
+{
+	rail_attachment_withdraw(call, RAIL_PLUGIN_DNS, true);
 }
 
 int dns_del(const struct rail_cni_call *call, struct rail_error *error)
@@ -183,6 +215,12 @@ int dns_check(const struct rail_cni_call *call, struct rail_error *error)
 	if (!usable)
 		return rail_fail_code(error, RAIL_CODE_CHECK_FAILED, EADDRNOTAVAIL,
 				      "the resolver's address fd12::10 is not on the pod's lo");
+
+	const struct rail_interception wanted = interception(&attachment);
+	if (wanted.port != RAIL_DNS_PORT)
+		result = rail_interception_check(netns_fd, &wanted, error);
+	if (result < 0)
+		return result;
 	result = check_name(&operation, &attachment, error);
 	if (result == 0)
 		result = ask_patiently(&operation, RAIL_REGISTRATION_CHECK, error);

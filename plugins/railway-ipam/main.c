@@ -8,6 +8,7 @@ int main(void)
 		.description =
 			"gives a replica an address in its service's /64 of its environment's /48",
 		.add = ipam_add,
+		.undo_add = ipam_undo_add,
 		.del = ipam_del,
 		.check = ipam_check,
 		.gc = ipam_gc,

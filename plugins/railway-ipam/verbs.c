@@ -5,10 +5,10 @@
 #include <string.h>
 
 #include "pkg/attachment/attachment.h"
+#include "pkg/attachment/lease.h"
 #include "pkg/attachment/undo.h"
 #include "pkg/base/cleanup.h"
 #include "pkg/cni/result.h"
-#include "plugins/railway-ipam/lease.h"
 
 enum { ADDRESS_LENGTH = 64 };
 
@@ -56,7 +56,7 @@ int ipam_add(const struct rail_cni_call *call, struct rail_json **ret_result,
 	if (attachment.state == RAIL_DISABLED)
 		return make_result(call, &attachment, ret_result, error);
 
-	result = ipam_take_lease(&operation, &attachment, error);
+	result = rail_attachment_take_lease(&operation, &attachment, error);
 	if (result == 0)
 		result = make_result(call, &attachment, ret_result, error);
 	if (result == 0)
@@ -64,6 +64,11 @@ int ipam_add(const struct rail_cni_call *call, struct rail_json **ret_result,
 	if (result < 0)
 		undo_failed(&operation, &attachment);
 	return result;
+}
+
+void ipam_undo_add(const struct rail_cni_call *call)
+{
+	rail_attachment_withdraw(call, RAIL_PLUGIN_IPAM, true);
 }
 
 int ipam_del(const struct rail_cni_call *call, struct rail_error *error)

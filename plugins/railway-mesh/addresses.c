@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "pkg/attachment/attachment.h"
+#include "pkg/attachment/lease.h"
 #include "pkg/base/cleanup.h"
 #include "pkg/cni/delegate.h"
 #include "pkg/cni/result.h"
@@ -21,10 +22,20 @@ static int execute(const struct rail_cni_call *call, enum rail_cni_command comma
 			     ret_output, error);
 }
 
+bool mesh_is_ipam_too(const struct rail_cni_call *call)
+{
+	const char *type = rail_json_string(rail_json_get(call->ipam, "type"));
+
+	return type != NULL && strcmp(type, "railway-ipam") == 0 &&
+	       rail_delegate_is_beside(type, call->path);
+}
+
 int mesh_delegate(const struct rail_cni_call *call, enum rail_cni_command command,
 		  struct rail_error *error)
 {
-	return call->ipam == NULL ? 0 : execute(call, command, NULL, error);
+	if (call->ipam == NULL || (command == RAIL_CNI_DEL && mesh_is_ipam_too(call)))
+		return 0;
+	return execute(call, command, NULL, error);
 }
 
 struct address_search {
@@ -48,6 +59,8 @@ int mesh_get_address(struct rail_operation *operation, struct rail_attachment *a
 	const struct rail_json *result = call->prev_result;
 	const char *source = "prevResult";
 
+	if (mesh_is_ipam_too(call))
+		return rail_attachment_lease_for_ipam(operation, attachment, error);
 	if (call->ipam != NULL) {
 		source = rail_json_string(rail_json_get(call->ipam, "type"));
 		int outcome = execute(call, RAIL_CNI_ADD, &output, error);

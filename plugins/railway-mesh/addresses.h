@@ -10,7 +10,11 @@
 int mesh_get_address(struct rail_operation *operation, struct rail_attachment *attachment,
 		     struct rail_error *error);
 
-/* Executes the ipam section's plugin for another command; success where there is no such section.
- */
+/* Whether railway-mesh does the part of the ipam section's plugin itself, because that is the
+ * railway-ipam it was installed with: that spares each pod a process. */
+bool mesh_is_ipam_too(const struct rail_cni_call *call);
+
+/* Executes the ipam section's plugin for another command; success where there is no such section,
+ * and for DEL where railway-mesh does that part itself. */
 int mesh_delegate(const struct rail_cni_call *call, enum rail_cni_command command,
 		  struct rail_error *error);

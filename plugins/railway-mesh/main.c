@@ -7,6 +7,7 @@ int main(void)
 		.name = "railway-mesh",
 		.description = "makes a pod's WireGuard interface and wires it to its environment",
 		.add = mesh_add,
+		.undo_add = mesh_undo_add,
 		.del = mesh_del,
 		.check = mesh_check,
 		.gc = mesh_gc,

@@ -80,8 +80,11 @@ int mesh_add(const struct rail_cni_call *call, struct rail_json **ret_result,
 	int result = rail_operation_begin(call, RAIL_PLUGIN_MESH, &operation, error);
 	if (result == 0)
 		result = rail_attachment_begin(&operation, &attachment, &netns_fd, error);
-	if (result < 0)
+	if (result < 0) {
+		rail_operation_end(&operation);
+		rail_attachment_withdraw(call, RAIL_PLUGIN_MESH, false);
 		return result;
+	}
 	if (attachment.state == RAIL_DISABLED)
 		return rail_result_begin(call, ret_result, error);
 
@@ -101,16 +104,23 @@ int mesh_add(const struct rail_cni_call *call, struct rail_json **ret_result,
 	return result;
 }
 
+void mesh_undo_add(const struct rail_cni_call *call)
+{
+	rail_attachment_withdraw(call, RAIL_PLUGIN_MESH, true);
+	(void)mesh_delegate(call, RAIL_CNI_DEL, NULL);
+}
+
 int mesh_del(const struct rail_cni_call *call, struct rail_error *error)
 {
 	RAIL_CLEANUP(rail_operation_end) struct rail_operation operation = {0};
 	struct rail_error all = RAIL_ERROR_NONE;
 	struct rail_error one = RAIL_ERROR_NONE;
+	uint32_t parts =
+		mesh_is_ipam_too(call) ? RAIL_PARTS_ALL : RAIL_PART_INTERFACE | RAIL_PART_MEMBER;
 
 	/* A store that cannot be opened must not keep the delegated plugin from its part. */
 	if (rail_operation_begin(call, RAIL_PLUGIN_MESH, &operation, &one) < 0 ||
-	    rail_attachment_undo(&operation, &operation.key, RAIL_PART_INTERFACE | RAIL_PART_MEMBER,
-				 &one) < 0)
+	    rail_attachment_undo(&operation, &operation.key, parts, &one) < 0)
 		rail_error_collect(&all, &one);
 	if (mesh_delegate(call, RAIL_CNI_DEL, &one) < 0)
 		rail_error_collect(&all, &one);

@@ -1,10 +1,8 @@
 #!/usr/bin/env bash
-# netns.bash VARIANT [PATTERN [FILE...]]: the network tests on the binaries of a variant, each file on a node of its own, with
+# netns.bash VARIANT [PATTERN [DIRECTORY]]: the network tests on the binaries of a variant, each file on a node of its own, with
 # wireguard-go and, where this machine's kernel has it, with the kernel's WireGuard.
 set -uo pipefail
-variant=$1 pattern=${2:-}
-files=("${@:3}")
-[ ${#files[@]} -gt 0 ] || files=(test/netns/*.bats)
+variant=$1 pattern=${2:-} directory=${3:-test/netns}
 root=$PWD
 export BIN=$root/build/$variant/bin TOOLS=$root/build/$variant/test VARIANT=$variant PAUSES=$root/build/pauses/bin
 passed=0 failed=0 skipped=0 status=0
@@ -18,7 +16,7 @@ export UBSAN_OPTIONS=log_path=$reports/report:print_stacktrace=1
 # TRANSPORTS: others than these, by their names.
 read -ra transports <<<"${TRANSPORTS:-userspace}"
 if [ -z "${TRANSPORTS:-}" ] && unshare --net ip link add type wireguard 2>/dev/null; then transports+=(kernel); fi
-for file in "${files[@]}"; do for TRANSPORT in "${transports[@]}"; do
+for file in "$directory"/*.bats; do for TRANSPORT in "${transports[@]}"; do
 	export TRANSPORT
 	printf '%s (%s, %s)\n' "$file" "$variant" "$TRANSPORT"
 	start=$(date +%s)

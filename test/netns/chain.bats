@@ -9,7 +9,7 @@ serve() { # POD PORT: a TCP server that says the pod's name to whoever connects
 }
 
 ask() { # POD NAME PORT
-	in_pod "$1" socat -T2 - "TCP6:$2:$3,connect-timeout=2" </dev/null
+	in_pod "$1" socat -t20 -T20 - "TCP6:$2:$3,connect-timeout=5" </dev/null
 }
 
 @test "ipam inside mesh, then dns: pods talk by name from the first packet, and not across environments" {

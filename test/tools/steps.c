@@ -37,7 +37,8 @@ enum step {
 };
 
 static const char *const step_names[STEP_COUNT] = {
-	[STEP_PROCESS] = "start and end of a plugin's process (three an ADD, one more for IPAM)",
+	[STEP_PROCESS] =
+		"start and end of a plugin's process (two an ADD, three in the plain chain)",
 	[STEP_STORES] = "open both stores, and close them (once a process)",
 	[STEP_LEASE] = "lease and record in one transaction",
 	[STEP_INTERFACE] = "ADD: the WireGuard interface in the pod's netns",

@@ -14,7 +14,7 @@ here=$(dirname "${BASH_SOURCE[0]}")
 PACKAGES=(coreutils procps grep sed findutils diffutils hostname)
 COMMANDS=(
 	bash sh awk mawk mount umount unshare nsenter setpriv setsid flock dmesg prlimit taskset chrt lsns mountpoint findmnt less
-	ip ss tc bridge nft wg jq socat dig getent python3 strace curl modprobe insmod lsmod kmod bats wireguard-go
+	ip ss tc bridge nft wg ping iperf3 jq socat dig getent python3 strace curl modprobe insmod lsmod kmod bats wireguard-go
 )
 MODULES=(wireguard veth tun bridge dummy nf_tables nf_nat nf_conntrack ip6_tables ip_tables br_netfilter sch_netem)
 # Whatever a rule of nft or of iptables may ask for, and what ss asks.

@@ -8,6 +8,7 @@
 
 #include "pkg/base/cleanup.h"
 #include "pkg/ipam/address.h"
+#include "pkg/net/intercept.h"
 #include "pkg/net/netns.h"
 
 enum {
@@ -53,6 +54,21 @@ static int take_loopback_only(int fd, struct rail_error *error)
 	return set_option(fd, SOL_SOCKET, SO_LOCK_FILTER, 1, error);
 }
 
+/*
+ * Queries that were brought here have the address of any nameserver, IPv4's too, and the answer
+ * comes from that one: a TCP connection has it, of a datagram the worker learns it.
+ */
+static int take_any_address(int fd, struct rail_error *error)
+{
+	int result = set_option(fd, IPPROTO_IPV6, IPV6_V6ONLY, 0, error);
+
+	if (result == 0)
+		result = set_option(fd, IPPROTO_IPV6, IPV6_TRANSPARENT, 1, error);
+	if (result == 0)
+		result = set_option(fd, IPPROTO_IPV6, IPV6_RECVPKTINFO, 1, error);
+	return result;
+}
+
 static int open_one(int type, uint16_t port, int *ret_fd, struct rail_error *error)
 {
 	RAIL_CLOSE int fd = socket(AF_INET6, type | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
@@ -60,13 +76,19 @@ static int open_one(int type, uint16_t port, int *ret_fd, struct rail_error *err
 	struct sockaddr_in6 address = {
 		.sin6_family = AF_INET6,
 		.sin6_port = htons(port),
-		.sin6_addr = rail_resolver_address,
 	};
 
 	if (fd < 0)
 		return rail_fail_errno(error, errno, "make a socket in the pod");
 
-	int result = set_option(fd, IPPROTO_IPV6, IPV6_V6ONLY, 1, error);
+	int result;
+
+	if (port == RAIL_DNS_PORT) {
+		address.sin6_addr = rail_resolver_address;
+		result = set_option(fd, IPPROTO_IPV6, IPV6_V6ONLY, 1, error);
+	} else {
+		result = take_any_address(fd, error);
+	}
 
 	/* Before the socket has a port, so that no packet ever gets past the filter. */
 	if (result == 0)
@@ -91,10 +113,10 @@ static int open_one(int type, uint16_t port, int *ret_fd, struct rail_error *err
 
 	if (bind(fd, (const struct sockaddr *)&address, sizeof(address)) < 0)
 		return rail_fail_errno(
-			error, errno, "bind %s port %u of [fd12::10] in the pod%s",
-			tcp ? "TCP" : "UDP", port,
+			error, errno, "bind %s port %u of [%s] in the pod%s", tcp ? "TCP" : "UDP",
+			port, port == RAIL_DNS_PORT ? "fd12::10" : "::",
 			errno == EADDRINUSE
-				? " (it has a DNS server of its own? set dnsPort to another port)"
+				? " (a program there has it: set dnsPort to another port)"
 				: "");
 	if (tcp && listen(fd, BACKLOG) < 0)
 		return rail_fail_errno(error, errno, "listen on TCP port %u in the pod", port);

@@ -106,7 +106,7 @@ static void deliver(struct pending *pending, struct rail_worker_pod *pod, int ou
 		rail_tcp_reply(forward->worker->tcp, pending->client.connection, forward->framed,
 			       size);
 	else if (size != 0)
-		rail_udp_reply(pod, &pending->client.address, answer, size);
+		rail_udp_reply(pod, &pending->client, answer, size);
 }
 
 static void on_answer(void *context, int outcome, const uint8_t *message, size_t size)

@@ -88,8 +88,9 @@ int rail_udp_new(struct rail_udp **ret_udp, struct rail_error *error);
 void rail_udp_free(struct rail_udp *udp);
 int rail_udp_open(struct rail_worker_pod *pod, struct rail_error *error);
 void rail_udp_close(struct rail_worker_pod *pod);
-void rail_udp_reply(struct rail_worker_pod *pod, const struct sockaddr_in6 *client,
-		    const uint8_t *answer, size_t size);
+struct rail_forward_client;
+void rail_udp_reply(struct rail_worker_pod *pod, const struct rail_forward_client *client,
+		    uint8_t *answer, size_t size);
 
 /* worker_tcp.c: the pods' listening sockets and connections. */
 int rail_tcp_new(struct rail_worker *worker, struct rail_tcp **ret_tcp, struct rail_error *error);
@@ -107,6 +108,7 @@ void rail_tcp_reply(struct rail_tcp *tcp, uint64_t connection, uint8_t *framed, 
 struct rail_forward_client {
 	uint64_t connection;
 	struct sockaddr_in6 address;
+	struct in6_addr server; /* that the client asked; "::" where the socket has one only */
 };
 
 int rail_forward_new(struct rail_worker *worker, struct rail_forward **ret_forward,

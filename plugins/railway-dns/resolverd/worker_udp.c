@@ -12,6 +12,12 @@ enum {
 	BATCHES_A_WAKE = 4, /* before another pod gets its turn */
 };
 
+/* The address that a datagram was sent to, or is sent from: of sockets that have more than one. */
+union server_address {
+	struct cmsghdr header;
+	char bytes[CMSG_SPACE(sizeof(struct in6_pktinfo))];
+};
+
 /* One for all pods: a batch is answered before the next one is read. */
 struct rail_udp {
 	struct mmsghdr received[BATCH];
@@ -19,6 +25,7 @@ struct rail_udp {
 	struct iovec received_parts[BATCH];
 	struct iovec sent_parts[BATCH];
 	struct sockaddr_in6 clients[BATCH];
+	union server_address servers[BATCH]; /* of received, and as it is of sent */
 	uint8_t queries[BATCH][RAIL_QUERY_SIZE_MAXIMUM];
 	uint8_t answers[BATCH][RAIL_DNS_UDP_MAXIMUM];
 };
@@ -35,6 +42,7 @@ int rail_udp_new(struct rail_udp **ret_udp, struct rail_error *error)
 		udp->received[i].msg_hdr.msg_iov = &udp->received_parts[i];
 		udp->received[i].msg_hdr.msg_iovlen = 1;
 		udp->received[i].msg_hdr.msg_name = &udp->clients[i];
+		udp->received[i].msg_hdr.msg_control = &udp->servers[i];
 		udp->sent_parts[i].iov_base = udp->answers[i];
 		udp->sent[i].msg_hdr.msg_iov = &udp->sent_parts[i];
 		udp->sent[i].msg_hdr.msg_iovlen = 1;
@@ -49,12 +57,42 @@ void rail_udp_free(struct rail_udp *udp)
 	free(udp);
 }
 
+/* The address that a datagram was sent to; "::" where the socket has one only. */
+static struct in6_addr take_server(struct msghdr *header)
+{
+	struct cmsghdr *control = CMSG_FIRSTHDR(header);
+	struct in6_pktinfo info = {.ipi6_addr = IN6ADDR_ANY_INIT};
+
+	if (control == NULL || control->cmsg_level != IPPROTO_IPV6 ||
+	    control->cmsg_type != IPV6_PKTINFO || control->cmsg_len != CMSG_LEN(sizeof(info)))
+		return info.ipi6_addr;
+	memcpy(&info, CMSG_DATA(control), sizeof(info));
+	return info.ipi6_addr;
+}
+
+/* Has an answer sent from the address that was asked; the route decides about the interface. */
+static void put_server(struct msghdr *header, union server_address *space,
+		       const struct in6_addr *server)
+{
+	const struct in6_pktinfo info = {.ipi6_addr = *server};
+
+	header->msg_control = NULL;
+	header->msg_controllen = 0;
+	if (IN6_IS_ADDR_UNSPECIFIED(server))
+		return;
+	space->header.cmsg_level = IPPROTO_IPV6;
+	space->header.cmsg_type = IPV6_PKTINFO;
+	space->header.cmsg_len = CMSG_LEN(sizeof(info));
+	memcpy(CMSG_DATA(&space->header), &info, sizeof(info));
+	header->msg_control = space;
+	header->msg_controllen = sizeof(*space);
+}
+
 /* Writes the answer to a query, if there is one now; returns its size. */
-static size_t answer_query(struct rail_worker_pod *pod, const struct sockaddr_in6 *client,
+static size_t answer_query(struct rail_worker_pod *pod, const struct rail_forward_client *client,
 			   const uint8_t *query, size_t query_size, uint8_t *answer)
 {
 	const struct rail_dns_options options = {.ttl_s = pod->ttl_s};
-	const struct rail_forward_client waiting = {.address = *client};
 	size_t size = 0;
 
 	switch (rail_dns_answer(pod->environment->zone, &options, query, query_size, answer,
@@ -66,7 +104,7 @@ static size_t answer_query(struct rail_worker_pod *pod, const struct sockaddr_in
 	case RAIL_DNS_FORWARD:
 		break;
 	}
-	if (rail_forward_query(pod, &waiting, query, query_size) == 0)
+	if (rail_forward_query(pod, client, query, query_size) == 0)
 		return 0;
 	return rail_dns_error(query, query_size, RAIL_DNS_SERVFAIL, answer, RAIL_DNS_UDP_MAXIMUM);
 }
@@ -93,27 +131,31 @@ static bool serve_batch(struct rail_worker_pod *pod)
 	unsigned int answer_count = 0;
 
 	/* The kernel writes to these. */
-	for (int i = 0; i < BATCH; i++)
+	for (int i = 0; i < BATCH; i++) {
 		udp->received[i].msg_hdr.msg_namelen = sizeof(udp->clients[i]);
+		udp->received[i].msg_hdr.msg_controllen = sizeof(udp->servers[i]);
+	}
 
 	int count = recvmmsg(pod->udp, udp->received, BATCH, MSG_DONTWAIT, NULL);
 
 	for (int i = 0; i < count; i++) {
-		const struct msghdr *header = &udp->received[i].msg_hdr;
-		const struct sockaddr_in6 *client = &udp->clients[i];
+		struct msghdr *header = &udp->received[i].msg_hdr;
+		const struct rail_forward_client client = {.address = udp->clients[i],
+							   .server = take_server(header)};
 
 		/* Nobody listens at port 0: whoever wrote that means somebody else. */
 		if ((header->msg_flags & MSG_TRUNC) != 0 ||
-		    header->msg_namelen != sizeof(*client) || client->sin6_port == 0)
+		    header->msg_namelen != sizeof(client.address) || client.address.sin6_port == 0)
 			continue;
 
-		size_t size = answer_query(pod, client, udp->queries[i], udp->received[i].msg_len,
+		size_t size = answer_query(pod, &client, udp->queries[i], udp->received[i].msg_len,
 					   udp->answers[answer_count]);
 
 		if (size == 0)
 			continue;
 		udp->sent_parts[answer_count].iov_len = size;
 		udp->sent[answer_count].msg_hdr.msg_name = &udp->clients[i];
+		put_server(&udp->sent[answer_count].msg_hdr, &udp->servers[i], &client.server);
 		answer_count++;
 	}
 	if (answer_count != 0)
@@ -159,9 +201,17 @@ void rail_udp_close(struct rail_worker_pod *pod)
 	pod->udp = -EBADF;
 }
 
-void rail_udp_reply(struct rail_worker_pod *pod, const struct sockaddr_in6 *client,
-		    const uint8_t *answer, size_t size)
+void rail_udp_reply(struct rail_worker_pod *pod, const struct rail_forward_client *client,
+		    uint8_t *answer, size_t size)
 {
-	(void)sendto(pod->udp, answer, size, MSG_DONTWAIT | MSG_NOSIGNAL,
-		     (const struct sockaddr *)client, sizeof(*client));
+	union server_address server = {0};
+	struct sockaddr_in6 address = client->address;
+	struct iovec part = {.iov_base = answer, .iov_len = size};
+	struct msghdr message = {.msg_name = &address,
+				 .msg_namelen = sizeof(address),
+				 .msg_iov = &part,
+				 .msg_iovlen = 1};
+
+	put_server(&message, &server, &client->server);
+	(void)sendmsg(pod->udp, &message, MSG_DONTWAIT | MSG_NOSIGNAL);
 }

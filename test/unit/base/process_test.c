@@ -5,6 +5,7 @@
 #include <signal.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -147,4 +148,31 @@ Test(base_process, another_process_under_the_number_is_left_alone)
 	cr_assert(rail_process_alive(&process));
 	cr_assert_eq(kill(child, SIGKILL), 0);
 	cr_assert_eq(signal_that_ended(child), SIGKILL);
+}
+
+/* A child without descriptors, of which its test waits for the exit status. */
+Test(base_process, one_that_cannot_be_looked_at_counts_as_alive_and_is_not_signalled)
+{
+	struct rail_process process;
+	pid_t other = start_child(false);
+	int status;
+
+	cr_assert_eq(rail_process_identify(other, &process, NULL), 0);
+	pid_t child = fork();
+	if (child == 0) {
+		const struct rlimit none = {0};
+		struct rail_error error = RAIL_ERROR_NONE;
+
+		process.start_time--;
+		bool gone = !rail_process_alive(&process);
+		(void)setrlimit(RLIMIT_NOFILE, &none);
+		bool alive = rail_process_alive(&process);
+		int result = rail_process_end(&process, 0, &error);
+		_exit(gone && alive && result == -EMFILE ? 0 : 1);
+	}
+	cr_assert_eq(waitpid(child, &status, 0), child);
+	cr_assert_eq(status, 0);
+	cr_assert_eq(kill(other, 0), 0);
+	cr_assert_eq(kill(other, SIGKILL), 0);
+	cr_assert_eq(signal_that_ended(other), SIGKILL);
 }

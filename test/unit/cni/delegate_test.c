@@ -3,6 +3,7 @@
 #include <criterion/criterion.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -257,4 +258,27 @@ Test(cni_delegate, a_file_that_cannot_be_executed)
 	(void)close(RAIL_TAKE_FD(fd));
 	cr_assert_lt(rail_delegate("broken", directory, RAIL_CNI_ADD, "{}", 2, NULL, &error), 0);
 	cr_assert_not_null(strstr(error.message, "broken"));
+}
+
+Test(cni_delegate, a_plugin_beside_this_one_is_told_from_another_of_its_name)
+{
+	char own[PATH_MAX] = "";
+	char path[PATH_MAX + 64];
+	char link_path[PATH_MAX + 64];
+
+	cr_assert_gt(readlink("/proc/self/exe", own, sizeof(own) - 1), 0);
+	char *name = strrchr(own, '/') + 1;
+	name[-1] = '\0';
+	cr_assert(rail_delegate_is_beside(name, own));
+	cr_assert_not(rail_delegate_is_beside("no-such-plugin", own));
+
+	/* CNI_PATH with a link to this one's directory, and with another file of the name. */
+	(void)snprintf(link_path, sizeof(link_path), "%s/link", directory);
+	cr_assert_eq(symlink(own, link_path), 0);
+	cr_assert(rail_delegate_is_beside(name, link_path));
+	(void)snprintf(path, sizeof(path), "%s/%s", directory, name);
+	int fd = open(path, O_WRONLY | O_CREAT | O_EXCL, 0755);
+	cr_assert_geq(fd, 0);
+	(void)close(fd);
+	cr_assert_not(rail_delegate_is_beside(name, directory));
 }

@@ -26,6 +26,11 @@ static int fake_add(const struct rail_cni_call *call, struct rail_json **ret_res
 	return rail_result_begin(call, ret_result, error);
 }
 
+static void fake_undo_add(const struct rail_cni_call *call)
+{
+	(void)fprintf(stderr, "undone: %s\n", call->interface);
+}
+
 static int fake_del(const struct rail_cni_call *call, struct rail_error *error)
 {
 	(void)call;
@@ -57,6 +62,7 @@ static const struct rail_cni_plugin plugin = {
 	.name = "railway-fake",
 	.description = "does nothing",
 	.add = fake_add,
+	.undo_add = fake_undo_add,
 	.del = fake_del,
 	.check = fake_check,
 	.gc = fake_gc,
@@ -244,6 +250,8 @@ Test(cni_plugin, a_result_that_cannot_be_written_is_a_failure)
 
 	cr_assert_eq(outcome.status, 1);
 	cr_assert_not_null(strstr(outcome.messages, "No space left"));
+	/* Nomad comes again without a DEL. */
+	cr_assert_not_null(strstr(outcome.messages, "undone: eth0"));
 
 	/* A pipe that nobody reads. */
 	int output[2];

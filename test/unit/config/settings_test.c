@@ -233,6 +233,8 @@ Test(config_settings, keys_of_dns)
 
 	cr_assert_eq(good(RAIL_PLUGIN_DNS, "\"searchDomains\":[]").search_domain_count, 0);
 	cr_assert_eq(good(RAIL_PLUGIN_DNS, "\"intercept\":\"off\"").intercept, RAIL_INTERCEPT_OFF);
+	cr_assert_eq(good(RAIL_PLUGIN_DNS, "\"intercept\":\"on\"").intercept, RAIL_INTERCEPT_ON);
+	cr_assert_eq(good(RAIL_PLUGIN_DNS, "\"intercept\":true").intercept, RAIL_INTERCEPT_ON);
 	cr_assert_eq(good(RAIL_PLUGIN_DNS, "\"intercept\":\"auto\"").intercept,
 		     RAIL_INTERCEPT_AUTO);
 }
@@ -327,10 +329,6 @@ Test(config_settings, what_is_not_supported_yet)
 {
 	refused(RAIL_PLUGIN_MESH, "\"cluster\":{\"endpoints\":[]}", RAIL_CODE_UNSUPPORTED_FIELD,
 		"railway-meshd");
-	refused(RAIL_PLUGIN_DNS, "\"intercept\":true", RAIL_CODE_UNSUPPORTED_FIELD,
-		"not supported");
-	refused(RAIL_PLUGIN_DNS, "\"intercept\":\"on\"", RAIL_CODE_UNSUPPORTED_FIELD,
-		"not supported");
 }
 
 Test(config_settings, unknown_keys_name_the_nearest)

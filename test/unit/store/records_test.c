@@ -53,7 +53,8 @@ static struct rail_attachment largest_attachment(void)
 		.interface = {.listen_port = 0xfffd,
 			      .nsid = -1,
 			      .process = {.pid = 77, .start_time = UINT64_MAX - 4}},
-		.resolver = {.port = 0xfffc,
+		.resolver = {.any_nameserver = true,
+			     .port = 0xfffc,
 			     .ttl_s = UINT32_MAX - 1,
 			     .upstream_count = RAIL_UPSTREAMS_MAXIMUM},
 	};
@@ -106,6 +107,7 @@ static void assert_attachments_equal(const struct rail_attachment *one,
 	cr_assert_eq(one->interface.process.pid, other->interface.process.pid);
 	cr_assert_eq(one->interface.process.start_time, other->interface.process.start_time);
 	cr_assert_eq(one->resolver.port, other->resolver.port);
+	cr_assert_eq(one->resolver.any_nameserver, other->resolver.any_nameserver);
 	cr_assert_eq(one->resolver.ttl_s, other->resolver.ttl_s);
 	cr_assert_eq(one->resolver.upstream_count, other->resolver.upstream_count);
 	for (size_t i = 0; i < one->resolver.upstream_count; i++)

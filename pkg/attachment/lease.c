@@ -1,7 +1,8 @@
-#include "plugins/railway-ipam/lease.h"
+#include "pkg/attachment/lease.h"
 
 #include <errno.h>
 
+#include "pkg/attachment/attachment.h"
 #include "pkg/attachment/undo.h"
 #include "pkg/base/cleanup.h"
 
@@ -130,8 +131,8 @@ static int take_next(struct rail_operation *operation, struct rail_attachment *a
 	return rail_transaction_commit(&live, error);
 }
 
-int ipam_take_lease(struct rail_operation *operation, struct rail_attachment *attachment,
-		    struct rail_error *error)
+int rail_attachment_take_lease(struct rail_operation *operation, struct rail_attachment *attachment,
+			       struct rail_error *error)
 {
 	const char *requested = NULL;
 	uint32_t node = 0;
@@ -158,4 +159,17 @@ int ipam_take_lease(struct rail_operation *operation, struct rail_attachment *at
 	return rail_fail_code(
 		error, RAIL_CODE_TRY_AGAIN, EAGAIN,
 		"the service's addresses are being taken faster than they can be reserved");
+}
+
+int rail_attachment_lease_for_ipam(struct rail_operation *operation,
+				   struct rail_attachment *attachment, struct rail_error *error)
+{
+	struct rail_operation for_ipam = *operation;
+
+	for_ipam.plugin = RAIL_PLUGIN_IPAM;
+	int result =
+		rail_settings_of_call(operation->call, RAIL_PLUGIN_IPAM, &for_ipam.settings, error);
+	if (result == 0)
+		result = rail_attachment_check_agreement(&for_ipam, attachment, error);
+	return result < 0 ? result : rail_attachment_take_lease(operation, attachment, error);
 }
