@@ -12,11 +12,13 @@ WERROR ?=
 # ---- packages (Debian 12); each of the two set-up commands installs its own ----------------------
 
 PACKAGES_BUILD := gcc libc6-dev pkg-config libcjson-dev libmnl-dev liblmdb-dev libsodium-dev \
-	libc-ares-dev libseccomp-dev
+	libc-ares-dev libseccomp-dev \
+	libcurl4-openssl-dev
 PACKAGES_DEMO := $(PACKAGES_BUILD) wireguard-go wireguard-tools iproute2 jq curl python3-minimal \
 	libpython3-stdlib procps util-linux
 PACKAGES_TEST := $(PACKAGES_DEMO) clang clang-tidy clang-format cppcheck libclang-rt-14-dev \
-	libcriterion-dev bats bind9-dnsutils socat strace containernetworking-plugins nftables musl-tools
+	libcriterion-dev bats bind9-dnsutils socat strace containernetworking-plugins nftables musl-tools \
+	etcd-server etcd-client openssl iputils-ping
 PACKAGES_VM := $(PACKAGES_TEST) qemu-system-x86 linux-image-cloud-amd64 cpio kmod
 
 # ---- who builds -----------------------------------------------------------------------------------
@@ -69,7 +71,7 @@ ifneq ($(WERROR),)
 BASE_CFLAGS += -Werror
 endif
 
-LIBS := -lcjson -llmdb -lmnl -lsodium -lcares -lseccomp
+LIBS := -lcjson -llmdb -lmnl -lsodium -lcares -lseccomp -lcurl
 
 # ---- what is built --------------------------------------------------------------------------------
 
@@ -79,10 +81,11 @@ LIBRARY := $(BUILD)/librailway.a
 
 LIBRARY_SOURCES := $(wildcard pkg/*/*.c)
 PLUGINS := railway-ipam railway-mesh railway-dns
-DAEMONS := railway-resolverd
+DAEMONS := railway-resolverd railway-meshd
 SOURCES_railway-ipam := $(wildcard plugins/railway-ipam/*.c)
 SOURCES_railway-mesh := $(wildcard plugins/railway-mesh/*.c)
 SOURCES_railway-dns := $(wildcard plugins/railway-dns/*.c)
+SOURCES_railway-meshd := $(wildcard plugins/railway-mesh/meshd/*.c)
 SOURCES_railway-resolverd := $(wildcard plugins/railway-dns/resolverd/*.c)
 TOOL_SOURCES := $(wildcard test/tools/*.c)
 UNIT_SOURCES := $(wildcard test/unit/*.c test/unit/*/*.c)
@@ -143,7 +146,7 @@ $(FUZZ_PROGRAMS): $(BUILD)/test/fuzz-%: $(BUILD)/test/fuzz/%_fuzz.o $(FUZZ_MAIN)
 
 .PHONY: headers-there
 headers-there:
-	@pkg-config --exists libcjson libmnl libsodium libcares libseccomp 2>/dev/null \
+	@pkg-config --exists libcjson libmnl libsodium libcares libseccomp libcurl 2>/dev/null \
 		&& test -e /usr/include/lmdb.h || { \
 		echo 'Packages are missing. This installs them (Debian 12):' >&2; \
 		echo '  sudo apt-get install --no-install-recommends $(PACKAGES_BUILD)' >&2; \

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "pkg/attachment/attachment.h"
+#include "pkg/attachment/cluster.h"
 #include "pkg/attachment/undo.h"
 #include "pkg/base/cleanup.h"
 #include "pkg/mesh/lock.h"
@@ -203,7 +204,9 @@ int mesh_status(const struct rail_cni_call *call, struct rail_error *error)
 	if (result == 0)
 		result = rail_transport_choose(operation.settings.transport, &transport, error);
 	if (result == 0)
-		return mesh_delegate(call, RAIL_CNI_STATUS, error);
+		result = mesh_delegate(call, RAIL_CNI_STATUS, error);
+	if (result == 0)
+		return rail_cluster_status(&operation, error);
 	if (error->code == RAIL_CODE_DERIVED)
 		error->code = RAIL_CODE_NOT_AVAILABLE;
 	return result;

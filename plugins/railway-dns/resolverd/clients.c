@@ -7,8 +7,8 @@
 
 #include "pkg/base/cleanup.h"
 #include "pkg/base/file.h"
+#include "pkg/base/listener.h"
 #include "pkg/base/log.h"
-#include "plugins/railway-dns/resolverd/listener.h"
 
 enum {
 	CLIENTS_MAXIMUM = 64, /* more wait in the kernel's queue */
@@ -65,6 +65,7 @@ static const char *kind_name(enum rail_registration_kind kind)
 		[RAIL_REGISTRATION_REMOVE] = "REMOVE",
 		[RAIL_REGISTRATION_CHECK] = "CHECK",
 		[RAIL_REGISTRATION_STATUS] = "STATUS",
+		[RAIL_REGISTRATION_MEMBERS] = "MEMBERS",
 	};
 
 	return names[kind];
@@ -74,7 +75,8 @@ static void log_outcome(const struct rail_registration_request *request,
 			const struct rail_error *outcome)
 {
 	const struct rail_attachment_key *key = &request->key;
-	bool has_key = request->kind != RAIL_REGISTRATION_STATUS;
+	bool has_key = request->kind != RAIL_REGISTRATION_STATUS &&
+		       request->kind != RAIL_REGISTRATION_MEMBERS;
 	bool failed = outcome->errnum != 0;
 
 	if (!failed && request->kind != RAIL_REGISTRATION_ADD &&
@@ -169,6 +171,14 @@ static void handle(struct client *client, int netns_fd)
 		break;
 	case RAIL_REGISTRATION_STATUS:
 		ask_worker(client);
+		break;
+	case RAIL_REGISTRATION_MEMBERS:
+		/* A worker that is not up gets everything when it comes. */
+		if (rail_pods_members_changed(clients->pods, &client->request, &error) < 0 ||
+		    !rail_worker_process_is_up(clients->worker))
+			finish(client, &error);
+		else
+			ask_worker(client);
 		break;
 	}
 }
@@ -394,7 +404,7 @@ int rail_clients_listen(struct rail_loop *loop, const char *path, struct rail_cl
 	for (int i = 0; i < CLIENTS_MAXIMUM; i++)
 		clients->slots[i].fd = -EBADF;
 
-	int result = rail_listener_open(path, &clients->listener, error);
+	int result = rail_listener_open(path, "resolverSocket", &clients->listener, error);
 
 	if (result < 0) {
 		free(clients);

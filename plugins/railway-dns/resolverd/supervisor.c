@@ -6,11 +6,9 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/signalfd.h>
-#include <sys/socket.h>
-#include <sys/un.h>
 
 #include "pkg/base/cleanup.h"
-#include "pkg/base/file.h"
+#include "pkg/base/daemon.h"
 #include "pkg/base/log.h"
 #include "pkg/base/loop.h"
 #include "pkg/config/settings.h"
@@ -36,44 +34,16 @@ struct supervisor {
 	bool ends;
 };
 
-/* sd_notify(3). There is nobody to tell about a failure. */
-static void notify(const char *state)
-{
-	const char *path = getenv("NOTIFY_SOCKET");
-	struct sockaddr_un address = {.sun_family = AF_UNIX};
-	size_t length = path == NULL ? 0 : strlen(path);
-
-	if (length < 2 || length >= sizeof(address.sun_path) || (*path != '/' && *path != '@'))
-		return;
-	memcpy(address.sun_path, path, length);
-	/* An abstract name (unix(7)) begins with a NUL and has none behind it. */
-	if (*path == '@')
-		address.sun_path[0] = '\0';
-
-	RAIL_CLOSE int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-
-	if (fd >= 0)
-		(void)sendto(fd, state, strlen(state), MSG_NOSIGNAL,
-			     (const struct sockaddr *)&address,
-			     (socklen_t)(offsetof(struct sockaddr_un, sun_path) + length));
-}
-
 static void become_ready(struct supervisor *supervisor)
 {
 	char count[24];
-	int fd = supervisor->options->ready_fd;
 
 	supervisor->ready = true;
 	(void)snprintf(count, sizeof(count), "%zu", rail_pods_count(supervisor->pods));
 	rail_log(RAIL_LOG_INFO, "ready", "socket", supervisor->settings.resolver_socket, "pods",
 		 count, NULL);
-	notify("READY=1");
-	if (fd >= 0) {
-		ssize_t written = write(fd, "\n", 1);
-
-		(void)written;
-		(void)close(fd);
-	}
+	rail_notify("READY=1");
+	rail_tell_ready(supervisor->options->ready_fd);
 }
 
 static void worker_up(void *context)
@@ -146,25 +116,6 @@ static int take_signals(struct supervisor *supervisor, struct rail_error *error)
 			       supervisor, &supervisor->signals_source, error);
 }
 
-/* The run directory is also the live store's, and made by whoever comes first. */
-static int make_socket_directory(const char *socket_path, struct rail_error *error)
-{
-	char directory[RAIL_SOCKET_PATH_SIZE];
-	size_t length = strlen(socket_path);
-
-	if (length >= sizeof(directory))
-		return rail_fail(error, ENAMETOOLONG, "resolverSocket '%s' is too long",
-				 socket_path);
-	memcpy(directory, socket_path, length + 1);
-
-	char *slash = strrchr(directory, '/');
-
-	if (slash == NULL || slash == directory)
-		return 0;
-	*slash = '\0';
-	return rail_make_directories(directory, error);
-}
-
 static int start(struct supervisor *supervisor, struct rail_error *error)
 {
 	const struct rail_settings *settings = &supervisor->settings;
@@ -183,7 +134,7 @@ static int start(struct supervisor *supervisor, struct rail_error *error)
 	if (result == 0)
 		result = take_signals(supervisor, error);
 	if (result == 0)
-		result = make_socket_directory(settings->resolver_socket, error);
+		result = rail_make_socket_directory(settings->resolver_socket, error);
 	/* First: a second daemon must not touch anything. */
 	if (result == 0)
 		result = rail_clients_listen(supervisor->loop, settings->resolver_socket,
@@ -243,7 +194,7 @@ int rail_supervise(const struct rail_supervisor_options *options, struct rail_er
 
 	while (result == 0 && !supervisor->ends)
 		result = rail_loop_turn(supervisor->loop, -1, error);
-	notify("STOPPING=1");
+	rail_notify("STOPPING=1");
 	end(supervisor);
 	free(supervisor);
 	if (result == 0)
