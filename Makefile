@@ -18,7 +18,7 @@ PACKAGES_DEMO := $(PACKAGES_BUILD) wireguard-go wireguard-tools iproute2 jq curl
 	libpython3-stdlib procps util-linux
 PACKAGES_TEST := $(PACKAGES_DEMO) clang clang-tidy clang-format cppcheck libclang-rt-14-dev \
 	libcriterion-dev bats bind9-dnsutils socat strace containernetworking-plugins nftables musl-tools \
-	etcd-server etcd-client openssl iputils-ping
+	etcd-server etcd-client openssl iputils-ping faketime
 PACKAGES_VM := $(PACKAGES_TEST) qemu-system-x86 linux-image-cloud-amd64 cpio kmod
 
 # ---- who builds -----------------------------------------------------------------------------------
@@ -201,7 +201,7 @@ demo: packages-demo
 
 # `make test` runs every target below, each of which also runs alone; T=pattern runs the tests whose names match.
 # What each took is printed at the end, with one line that counts.
-TEST_TARGETS := test-build lint test-unit test-fuzz test-netns test-demo
+TEST_TARGETS := test-build lint test-unit test-fuzz test-netns test-cluster test-demo
 
 .PHONY: test
 test: packages-test
@@ -246,6 +246,14 @@ test-netns: packages-test
 	@$(BUILD_MAKE) WERROR=1 VARIANT=asan tools
 	@bash test/lib/netns.bash release '$(T)'
 	@bash test/lib/netns.bash asan '$(T)'
+
+# Nodes on one machine, with etcd. The sanitized binaries run those that meet most of the code.
+.PHONY: test-cluster
+test-cluster: packages-test
+	@$(BUILD_MAKE) WERROR=1 tools
+	@$(BUILD_MAKE) WERROR=1 VARIANT=asan tools
+	@SUITE=cluster bash test/lib/netns.bash release '$(T)'
+	@SUITE=cluster bash test/lib/netns.bash asan '$(or $(T),three nodes|lone node|killed and started again|malformed)'
 
 .PHONY: test-demo
 test-demo: packages-test

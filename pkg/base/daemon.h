@@ -4,8 +4,8 @@
 
 /* What a daemon does besides its work. */
 
-/* A closed standard file would become some socket of ours, and take what is meant for the log. 0, or
- * a negative errno value. */
+/* A closed standard file would become some socket of ours, and take what is meant for the log. 0,
+ * or a negative errno value. */
 int rail_open_standard_files(void);
 
 /* Tells the service manager a state, "READY=1" (sd_notify(3)), where there is one. There is nobody

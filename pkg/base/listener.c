@@ -30,8 +30,7 @@ static int lock(struct rail_listener *listener, struct rail_error *error)
 	int result = rail_lock_file(listener->lock, PREDECESSOR_MS, path, error);
 
 	if (result == -ETIMEDOUT)
-		return rail_fail(error, EADDRINUSE,
-				 "another daemon serves '%s' (it holds '%s')",
+		return rail_fail(error, EADDRINUSE, "another daemon serves '%s' (it holds '%s')",
 				 listener->path, path);
 	return result;
 }

@@ -31,7 +31,7 @@ struct rail_etcd_call {
 	rail_etcd_answered *answered;
 	void *context;
 	struct rail_http_request *request; /* NULL: waits for a token */
-	size_t endpoint; /* that it was sent to */
+	size_t endpoint;		   /* that it was sent to */
 	size_t attempts_left;
 	bool renewed; /* the token, for this call */
 };
@@ -192,7 +192,8 @@ static char *read_password(const struct rail_etcd *etcd, struct rail_error *erro
 	char *text = NULL;
 	size_t size;
 
-	if (rail_read_file(etcd->settings->password_file, PASSWORD_MAXIMUM, &text, &size, error) < 0)
+	if (rail_read_file(etcd->settings->password_file, PASSWORD_MAXIMUM, &text, &size, error) <
+	    0)
 		return NULL;
 	/* A file that a person wrote ends with a newline. */
 	text[strcspn(text, "\r\n")] = '\0';
@@ -257,7 +258,8 @@ static void translate(int code, const char *message, long status, struct rail_er
 {
 	int errnum = code == GRPC_NOT_FOUND ? ENOENT : code == GRPC_DENIED ? EACCES : EBADMSG;
 
-	(void)rail_fail_code(ret_error, RAIL_CODE_TRY_AGAIN, errnum, "etcd refuses: %.300s (HTTP %ld)",
+	(void)rail_fail_code(ret_error, RAIL_CODE_TRY_AGAIN, errnum,
+			     "etcd refuses: %.300s (HTTP %ld)",
 			     message != NULL ? message : "no reason given", status);
 }
 
@@ -283,8 +285,9 @@ static void on_call_done(void *context, long status, const char *body, size_t si
 
 	call->request = NULL;
 	if (status == 0) {
-		(void)rail_fail_code(&error, RAIL_CODE_TRY_AGAIN, transport->errnum, "etcd at %s: %s",
-				     rail_etcd_endpoint(etcd), transport->message);
+		(void)rail_fail_code(&error, RAIL_CODE_TRY_AGAIN, transport->errnum,
+				     "etcd at %s: %s", rail_etcd_endpoint(etcd),
+				     transport->message);
 		if (transport->errnum == EMSGSIZE)
 			finish_call(call, NULL, &error);
 		else
@@ -307,7 +310,8 @@ static void on_call_done(void *context, long status, const char *body, size_t si
 		call->renewed = true;
 		etcd->token[0] = '\0';
 		send_call(call);
-	} else if (status >= 500 && (code == GRPC_UNAVAILABLE || code == GRPC_DEADLINE || code < 0)) {
+	} else if (status >= 500 &&
+		   (code == GRPC_UNAVAILABLE || code == GRPC_DEADLINE || code < 0)) {
 		try_again(call, &error);
 	} else {
 		finish_call(call, NULL, &error);
@@ -329,8 +333,8 @@ static void send_call(struct rail_etcd_call *call)
 
 	struct rail_http_post post = {
 		.url = url,
-		.authorization = etcd->token[0] != '\0' && !is_authentication(call) ? etcd->token
-										     : NULL,
+		.authorization =
+			etcd->token[0] != '\0' && !is_authentication(call) ? etcd->token : NULL,
 		.body = call->body,
 		.timeout_ms = RAIL_ETCD_ATTEMPT_MS,
 		.done = on_call_done,

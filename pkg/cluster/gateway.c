@@ -65,8 +65,7 @@ static void put_document(struct document *document, const char *key, struct docu
 
 static char *print(const struct document *document)
 {
-	return document->json == NULL || document->failed ? NULL
-							  : rail_json_print(document->json);
+	return document->json == NULL || document->failed ? NULL : rail_json_print(document->json);
 }
 
 /* The first key that does not begin so. A key of ours never ends with 0xff. */
@@ -200,9 +199,10 @@ char *rail_etcd_encode_authenticate(const char *user, const char *password)
 
 static int fail_answer(struct rail_error *error)
 {
-	return rail_fail_code(error, RAIL_CODE_TRY_AGAIN, EPROTO,
-			      "etcd gave an answer that is not understood; does 'cluster.endpoints' "
-			      "name etcd 3.4 or later, and no proxy?");
+	return rail_fail_code(
+		error, RAIL_CODE_TRY_AGAIN, EPROTO,
+		"etcd gave an answer that is not understood; does 'cluster.endpoints' "
+		"name etcd 3.4 or later, and no proxy?");
 }
 
 /* A number in a string, as the gateway writes int64; absent: 0. */
@@ -357,9 +357,9 @@ int rail_etcd_parse_range(const struct rail_json *answer, struct rail_etcd_heade
 	return 0;
 }
 
-int rail_etcd_parse_transaction(const struct rail_json *answer,
-				struct rail_etcd_header *ret_header, bool *ret_succeeded,
-				struct rail_etcd_records *ret_records, struct rail_error *error)
+int rail_etcd_parse_transaction(const struct rail_json *answer, struct rail_etcd_header *ret_header,
+				bool *ret_succeeded, struct rail_etcd_records *ret_records,
+				struct rail_error *error)
 {
 	const struct rail_json *responses = rail_json_get(answer, "responses");
 	struct rail_etcd_records records = {.count = 0};
@@ -460,10 +460,10 @@ int rail_etcd_parse_watch(const struct rail_json *line, struct rail_etcd_watch_a
 
 int rail_etcd_parse_error(const struct rail_json *answer, const char **ret_message)
 {
-	/* Of a call: {"error": text, "code": n}; of a stream: {"error": {"message", "grpc_code"}}. */
+	/* Of a call: {"error": text, "code": n}; of a stream: {"error": {"message", "grpc_code"}}.
+	 */
 	const struct rail_json *inner = rail_json_get(answer, "error");
-	const struct rail_json *object =
-		rail_json_get(inner, "message") != NULL ? inner : answer;
+	const struct rail_json *object = rail_json_get(inner, "message") != NULL ? inner : answer;
 	const struct rail_json *code = rail_json_get(object, "code");
 	int64_t number = -1;
 

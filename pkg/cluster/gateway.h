@@ -12,7 +12,7 @@
  */
 
 enum {
-	RAIL_ETCD_KEY_MAXIMUM = 1024,  /* bytes of a key that is looked at */
+	RAIL_ETCD_KEY_MAXIMUM = 1024,	/* bytes of a key that is looked at */
 	RAIL_ETCD_VALUE_MAXIMUM = 4096, /* of a value */
 };
 
@@ -23,8 +23,8 @@ struct rail_etcd_header {
 };
 
 struct rail_etcd_record {
-	char *key;   /* owned. No NUL within; one that is longer than the maximum, or has one, is left
-			out of the list */
+	char *key; /* owned. No NUL within; one that is longer than the maximum, or has one, is left
+		      out of the list */
 	char *value; /* owned, no NUL within; NULL: deleted, or one that is not looked at (too
 			large, with NUL) */
 	int64_t create_revision;
@@ -91,9 +91,9 @@ int rail_etcd_parse_range(const struct rail_json *answer, struct rail_etcd_heade
 			  struct rail_etcd_records *ret_records, bool *ret_more,
 			  struct rail_error *error);
 /* The records of all ranges of the branch that was taken, in one list. */
-int rail_etcd_parse_transaction(const struct rail_json *answer,
-				struct rail_etcd_header *ret_header, bool *ret_succeeded,
-				struct rail_etcd_records *ret_records, struct rail_error *error);
+int rail_etcd_parse_transaction(const struct rail_json *answer, struct rail_etcd_header *ret_header,
+				bool *ret_succeeded, struct rail_etcd_records *ret_records,
+				struct rail_error *error);
 /* Of grant and keepalive: *ret_ttl_s is 0 where the lease is gone. */
 int rail_etcd_parse_lease(const struct rail_json *answer, struct rail_etcd_header *ret_header,
 			  int64_t *ret_lease, int64_t *ret_ttl_s, struct rail_error *error);
@@ -113,5 +113,6 @@ struct rail_etcd_watch_answer {
 int rail_etcd_parse_watch(const struct rail_json *line, struct rail_etcd_watch_answer *ret_answer,
 			  struct rail_error *error);
 
-/* The gRPC status code that an error's body has; -1 where it has none. message borrowed, or NULL. */
+/* The gRPC status code that an error's body has; -1 where it has none. message borrowed, or NULL.
+ */
 int rail_etcd_parse_error(const struct rail_json *answer, const char **ret_message);

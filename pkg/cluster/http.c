@@ -143,8 +143,7 @@ static void deliver_end(struct rail_http_request *request)
 
 	if (request->too_large) {
 		(void)rail_fail_code(&error, RAIL_CODE_TRY_AGAIN, EMSGSIZE,
-				     "the answer has more than %d bytes",
-				     RAIL_HTTP_BODY_MAXIMUM);
+				     "the answer has more than %d bytes", RAIL_HTTP_BODY_MAXIMUM);
 	} else if (request->outcome != CURLE_OK) {
 		int errnum = request->outcome == CURLE_OPERATION_TIMEDOUT ? ETIMEDOUT : EIO;
 
@@ -338,7 +337,8 @@ static bool set_headers(struct rail_http_request *request, const struct rail_htt
 {
 	char authorization[1024];
 
-	if (!add_header(request, "Content-Type: application/json") || !add_header(request, "Expect:"))
+	if (!add_header(request, "Content-Type: application/json") ||
+	    !add_header(request, "Expect:"))
 		return false;
 	/* A member that is cut off from the others says so, in place of staying silent. */
 	if (post->line != NULL && !add_header(request, "Grpc-Metadata-hasleader: true"))

@@ -179,8 +179,7 @@ static int refuse(struct rail_error *error, const char *what)
 	return rail_fail(error, EBADMSG, "%s", what);
 }
 
-static int parse_object(const char *text, struct rail_json **ret_document,
-			struct rail_error *error)
+static int parse_object(const char *text, struct rail_json **ret_document, struct rail_error *error)
 {
 	if (text == NULL)
 		return refuse(error, "the value is too large, or no text");
@@ -204,9 +203,8 @@ static void format_endpoint(const struct rail_endpoint *endpoint, char text[ENDP
 	char address[INET6_ADDRSTRLEN];
 
 	(void)inet_ntop(endpoint->family, &endpoint->address, address, sizeof(address));
-	(void)snprintf(text, ENDPOINT_TEXT_SIZE,
-		       endpoint->family == AF_INET6 ? "[%s]:%u" : "%s:%u", address,
-		       (unsigned int)endpoint->port);
+	(void)snprintf(text, ENDPOINT_TEXT_SIZE, endpoint->family == AF_INET6 ? "[%s]:%u" : "%s:%u",
+		       address, (unsigned int)endpoint->port);
 }
 
 /* Where a member of another node can be: not this node itself, by whatever name. */
@@ -354,8 +352,8 @@ char *rail_prefix_record_encode(const struct rail_prefix *prefix)
 	char digits[PREFIX_DIGITS + 1];
 
 	write_digits(prefix->bytes, sizeof(prefix->bytes), digits);
-	return print_and_free(
-		document, rail_json_put(document, "prefix", rail_json_new_string(digits)) < 0);
+	return print_and_free(document,
+			      rail_json_put(document, "prefix", rail_json_new_string(digits)) < 0);
 }
 
 int rail_prefix_record_parse(const char *text, struct rail_prefix *ret_prefix,

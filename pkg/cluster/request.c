@@ -145,8 +145,8 @@ static int connect_to(const char *path, int64_t deadline_ms, int *ret_fd, struct
 
 	if (length == 0 || length >= sizeof(address.sun_path))
 		return rail_fail_code(error, RAIL_CODE_INVALID_CONFIG, ENAMETOOLONG,
-				      "meshSocket '%s' has %zu bytes, a socket's path 1 to %zu", path,
-				      length, sizeof(address.sun_path) - 1);
+				      "meshSocket '%s' has %zu bytes, a socket's path 1 to %zu",
+				      path, length, sizeof(address.sun_path) - 1);
 	memcpy(address.sun_path, path, length + 1);
 
 	RAIL_CLOSE int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
@@ -174,8 +174,8 @@ static int connect_to(const char *path, int64_t deadline_ms, int *ret_fd, struct
 		return rail_fail_errno(error, errno, "ask who serves '%s'", path);
 	if (peer.uid != 0 && peer.uid != geteuid())
 		return rail_fail_code(error, RAIL_CODE_INVALID_CONFIG, EPERM,
-				      "the mesh's socket '%s' is served by user %u, not by root", path,
-				      (unsigned int)peer.uid);
+				      "the mesh's socket '%s' is served by user %u, not by root",
+				      path, (unsigned int)peer.uid);
 	*ret_fd = RAIL_TAKE_FD(fd);
 	return 0;
 }

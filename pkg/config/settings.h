@@ -27,9 +27,9 @@ enum {
 struct rail_cluster_settings {
 	char endpoints[RAIL_CLUSTER_ENDPOINTS_MAXIMUM][RAIL_CLUSTER_URL_SIZE]; /* without a '/' at
 										  the end */
-	size_t endpoint_count;		    /* 0: this node is in no cluster */
-	char ca[RAIL_PATH_SIZE];	    /* PEM files */
-	char certificate[RAIL_PATH_SIZE];   /* of this node, with its key */
+	size_t endpoint_count;		  /* 0: this node is in no cluster */
+	char ca[RAIL_PATH_SIZE];	  /* PEM files */
+	char certificate[RAIL_PATH_SIZE]; /* of this node, with its key */
 	char key[RAIL_PATH_SIZE];
 	char user[RAIL_CLUSTER_USER_SIZE];
 	char password_file[RAIL_PATH_SIZE]; /* holds the password in its first line */

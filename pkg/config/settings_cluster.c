@@ -116,10 +116,11 @@ static int read_member(const struct rail_config_value *cluster_value, const stru
 		return rail_config_read_path(&inner.value, settings, cluster->password_file);
 	if (strcmp(key, "lease") == 0)
 		return read_lease(&inner.value, cluster);
-	return rail_fail_code(cluster_value->error, RAIL_CODE_UNSUPPORTED_FIELD, EINVAL,
-			      "%.300s: unknown key '%s'; cluster has endpoints, ca, cert, key, user, "
-			      "password and lease",
-			      cluster_value->place, inner.name);
+	return rail_fail_code(
+		cluster_value->error, RAIL_CODE_UNSUPPORTED_FIELD, EINVAL,
+		"%.300s: unknown key '%s'; cluster has endpoints, ca, cert, key, user, "
+		"password and lease",
+		cluster_value->place, inner.name);
 }
 
 int rail_config_read_cluster(const struct rail_config_value *value, struct rail_settings *settings,

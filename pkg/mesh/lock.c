@@ -71,8 +71,8 @@ int rail_environment_lock_take_within(const char *run_directory, const struct ra
 int rail_environment_lock_take(const char *run_directory, const struct rail_prefix *prefix,
 			       struct rail_environment_lock *ret_lock, struct rail_error *error)
 {
-	return rail_environment_lock_take_within(run_directory, prefix,
-						 RAIL_ENVIRONMENT_LOCK_DEADLINE_MS, ret_lock, error);
+	return rail_environment_lock_take_within(
+		run_directory, prefix, RAIL_ENVIRONMENT_LOCK_DEADLINE_MS, ret_lock, error);
 }
 
 void rail_environment_lock_finish(struct rail_environment_lock *lock, bool empty)

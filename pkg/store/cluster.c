@@ -116,15 +116,15 @@ int rail_service_adopt(struct rail_transaction *registry, const struct rail_serv
 		return rail_service_get(registry, &service->prefix, service->label, &present,
 					error);
 
-	result = rail_service_by_number(registry, &service->prefix, service->number, &present,
-					NULL);
+	result =
+		rail_service_by_number(registry, &service->prefix, service->number, &present, NULL);
 	if (result == 0)
 		return rail_fail(error, EADDRINUSE,
 				 "number %u, of service '%s', is service '%s' on this node",
 				 (unsigned int)service->number, service->label, present.label);
 	if (result != -ENOENT)
-		return rail_service_by_number(registry, &service->prefix, service->number,
-					      &present, error);
+		return rail_service_by_number(registry, &service->prefix, service->number, &present,
+					      error);
 	return rail_service_put(registry, service, error);
 }
 
@@ -134,8 +134,8 @@ static struct rail_span refusal_key(const char *name, char room[REFUSAL_KEY_SIZE
 	return rail_span_of_text(room);
 }
 
-int rail_environment_refuse(struct rail_transaction *registry, const char *name,
-			    const char *reason, struct rail_error *error)
+int rail_environment_refuse(struct rail_transaction *registry, const char *name, const char *reason,
+			    struct rail_error *error)
 {
 	char room[REFUSAL_KEY_SIZE];
 	struct rail_span key = refusal_key(name, room);
@@ -151,8 +151,8 @@ int rail_environment_check_refused(struct rail_transaction *registry, const char
 	char reason[RAIL_REFUSAL_SIZE];
 	char room[REFUSAL_KEY_SIZE];
 	struct rail_span value;
-	int result = rail_store_get(registry, RAIL_TABLE_META, refusal_key(name, room), &value,
-				    error);
+	int result =
+		rail_store_get(registry, RAIL_TABLE_META, refusal_key(name, room), &value, error);
 
 	if (result <= 0)
 		return result;

@@ -37,8 +37,8 @@ int rail_service_adopt(struct rail_transaction *registry, const struct rail_serv
  * what an ADD is told; NULL takes the refusal back.
  */
 enum { RAIL_REFUSAL_SIZE = 512 };
-int rail_environment_refuse(struct rail_transaction *registry, const char *name,
-			    const char *reason, struct rail_error *error);
+int rail_environment_refuse(struct rail_transaction *registry, const char *name, const char *reason,
+			    struct rail_error *error);
 /* -EREMCHG, code 7, with the reason, where it is refused. */
 int rail_environment_check_refused(struct rail_transaction *registry, const char *name,
 				   struct rail_error *error);

@@ -87,10 +87,11 @@ static int node_number(struct rail_operation *operation, uint32_t *ret_node,
 		return result;
 	result = rail_node_number_get(registry, ret_node, error);
 	if (result == 0 && *ret_node == RAIL_NODE_LONE && rail_operation_is_clustered(operation))
-		return rail_fail_code(error, RAIL_CODE_TRY_AGAIN, EAGAIN,
-				      "this node has not joined its cluster yet, and has no number to "
-				      "give out addresses under: is railway-meshd running? See its "
-				      "log");
+		return rail_fail_code(
+			error, RAIL_CODE_TRY_AGAIN, EAGAIN,
+			"this node has not joined its cluster yet, and has no number to "
+			"give out addresses under: is railway-meshd running? See its "
+			"log");
 	return result;
 }
 

@@ -165,3 +165,95 @@ talks() { on "$1" ip netns exec "$2" ping -6 -q -c 1 -W "${4:-2}" "$3" >/dev/nul
 
 # resolves NODE POD NAME: the addresses, sorted.
 resolves() { on "$1" ip netns exec "$2" dig +short +time=2 +tries=1 AAAA "$3.railway.internal" @fd12::10 | sort; }
+
+# ---- pods, and what must hold of them ----
+
+declare -ga PODS=() # "NODE POD ENVIRONMENT SERVICE ADDRESS"
+
+add() { # NODE POD ENVIRONMENT SERVICE [CNI_ARGS]
+	on "$1" pod_add "$2" "$3" "$4" "${5:-}" >/dev/null || return 1
+	PODS+=("$1 $2 $3 $4 $(on "$1" pod_address "$2")")
+}
+
+del() { # NODE POD
+	on "$1" pod_del "$2" || return 1
+	forget "$1" "$2"
+}
+
+forget() { # NODE [POD]: they are gone without a word
+	local pod kept=()
+	for pod in "${PODS[@]}"; do
+		[[ $pod == "$1 ${2:-}"* ]] || kept+=("$pod")
+	done
+	PODS=("${kept[@]}")
+}
+
+address_of() { # NODE POD
+	local pod
+	for pod in "${PODS[@]}"; do
+		[[ $pod != "$1 $2 "* ]] || echo "${pod##* }"
+	done
+}
+
+# The addresses that the pods of an environment, or of one of its services, should have.
+expected() { # ENVIRONMENT [SERVICE]
+	local node pod environment service address
+	for pod in "${PODS[@]}"; do
+		read -r node pod environment service address <<<"$pod"
+		if [ "$environment" = "$1" ] && [ "${2:-$service}" = "$service" ]; then echo "$address"; fi
+	done | sort
+}
+
+# What etcd has of an environment: addresses, sorted.
+published() { # AN-ADDRESS-OF-IT
+	local digits
+	digits=$(python3 -c 'import ipaddress, sys; print(ipaddress.ip_address(sys.argv[1]).packed.hex()[:12])' "$1")
+	keys_in "in/$digits/members/" | python3 -c '
+import ipaddress, sys
+for line in sys.stdin: print(ipaddress.ip_address(bytes.fromhex(line.strip().rsplit("/", 1)[1])))' | sort
+}
+
+# Everything agrees: no address twice; etcd has exactly the members; each pod has exactly these as peers (CHECK) and as names.
+agree() {
+	local line node pod environment service address one
+	[ -z "$(printf '%s\n' "${PODS[@]##* }" | sort | uniq -d)" ] || { echo "an address twice"; return 1; }
+	for line in "${PODS[@]}"; do
+		read -r node pod environment service address <<<"$line"
+		[ "$(published "$address")" = "$(expected "$environment")" ] ||
+			{ echo "etcd: $(published "$address"), not $(expected "$environment")"; return 1; }
+		on "$node" pod_check "$pod" || return 1
+		for one in $(printf '%s\n' "${PODS[@]}" | awk -v e="$environment" '$3 == e {print $4}' | sort -u); do
+			[ "$(resolves "$node" "$pod" "$one")" = "$(expected "$environment" "$one")" ] ||
+				{ echo "$pod: $one is $(resolves "$node" "$pod" "$one")"; return 1; }
+		done
+	done
+}
+
+# All pairs of an environment talk, each at the first attempt.
+all_talk() { # ENVIRONMENT
+	local one other from to
+	for one in "${PODS[@]}"; do
+		for other in "${PODS[@]}"; do
+			read -ra from <<<"$one"
+			read -ra to <<<"$other"
+			if [ "$one" = "$other" ] || [ "${from[2]}" != "$1" ] || [ "${to[2]}" != "$1" ]; then continue; fi
+			talks "${from[0]}" "${from[1]}" "${to[4]}" || { echo "$one does not reach $other"; return 1; }
+		done
+	done
+}
+
+# steady_start NODE POD ADDRESS ... steady_stop: what could talk before never stops.
+steady_start() {
+	on "$1" ip netns exec "$2" ping -6 -q -i 0.2 "$3" >"$WORK/steady" 2>&1 3>&- &
+	STEADY=$(until pgrep -nx ping; do sleep 0.05; done)
+}
+
+steady_stop() {
+	local sent received
+	kill -INT "$STEADY"
+	wait_until 5 grep -q transmitted "$WORK/steady"
+	read -r sent received < <(sed -nE 's/^([0-9]+) packets transmitted, ([0-9]+) received.*/\1 \2/p' "$WORK/steady")
+	echo "steady: $sent sent, $received received"
+	# One may be under way.
+	[ "$sent" -gt 5 ] && [ $((sent - received)) -le 1 ]
+}

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# netns.bash VARIANT [PATTERN]: the network tests on the binaries of a variant, each file on a node of its own.
+# netns.bash VARIANT [PATTERN]: the network tests (or those of test/$SUITE) on the binaries of a variant, each file on a node of its own.
 set -uo pipefail
 variant=$1 pattern=${2:-}
 root=$PWD
@@ -12,7 +12,7 @@ trap 'rm -rf "$output" "$reports"' EXIT
 chmod 0777 "$reports"
 export ASAN_OPTIONS=log_path=$reports/report:detect_leaks=1
 export UBSAN_OPTIONS=log_path=$reports/report:print_stacktrace=1
-for file in test/netns/*.bats; do
+for file in test/"${SUITE:-netns}"/*.bats; do
 	printf '%s (%s)\n' "$file" "$variant"
 	start=$(date +%s)
 	timeout --foreground 900 bash test/lib/isolate.bash bats --tap ${pattern:+--filter "$pattern"} \

@@ -61,10 +61,8 @@ static void close_client(struct client *client)
 static const char *kind_name(enum rail_registration_kind kind)
 {
 	static const char *const names[] = {
-		[RAIL_REGISTRATION_ADD] = "ADD",
-		[RAIL_REGISTRATION_REMOVE] = "REMOVE",
-		[RAIL_REGISTRATION_CHECK] = "CHECK",
-		[RAIL_REGISTRATION_STATUS] = "STATUS",
+		[RAIL_REGISTRATION_ADD] = "ADD",	 [RAIL_REGISTRATION_REMOVE] = "REMOVE",
+		[RAIL_REGISTRATION_CHECK] = "CHECK",	 [RAIL_REGISTRATION_STATUS] = "STATUS",
 		[RAIL_REGISTRATION_MEMBERS] = "MEMBERS",
 	};
 

@@ -150,10 +150,9 @@ static int write_services(struct environment *environment, struct rail_error *er
 	for (size_t i = 0; result == 0 && i < environment->service_count; i++) {
 		struct rail_service present;
 
-		missing = missing ||
-			  rail_service_get(registry, &environment->prefix,
-					   environment->services[i].service.label, &present,
-					   NULL) < 0;
+		missing = missing || rail_service_get(registry, &environment->prefix,
+						      environment->services[i].service.label,
+						      &present, NULL) < 0;
 	}
 	rail_transaction_abort(&registry);
 	if (result < 0 || !missing)
@@ -229,13 +228,14 @@ static void settle(struct environment *environment, const struct steps *steps)
 
 static void later(struct environment *environment, const struct rail_error *error)
 {
-	environment->apply_retry_ms =
-		environment->apply_retry_ms == 0 ? RETRY_MINIMUM_MS
-						 : environment->apply_retry_ms * 2;
+	environment->apply_retry_ms = environment->apply_retry_ms == 0
+					      ? RETRY_MINIMUM_MS
+					      : environment->apply_retry_ms * 2;
 	if (environment->apply_retry_ms > RETRY_MAXIMUM_MS)
 		environment->apply_retry_ms = RETRY_MAXIMUM_MS;
-	rail_log(RAIL_LOG_WARN, "the peers of an environment's pods could not all be set; trying "
-				"again",
+	rail_log(RAIL_LOG_WARN,
+		 "the peers of an environment's pods could not all be set; trying "
+		 "again",
 		 "environment", environment->name, "error", error->message, NULL);
 	rail_timer_start(environment->apply_timer, environment->apply_retry_ms);
 }
@@ -261,8 +261,8 @@ static void apply(struct environment *environment)
 	if (result == 0)
 		result = write_members(environment, &steps, &error);
 	if (result == 0) {
-		bool repair = lock.needs_repair || environment->needs_repair ||
-			      !environment->was_applied;
+		bool repair =
+			lock.needs_repair || environment->needs_repair || !environment->was_applied;
 
 		/* From here on the store has it: what fails now is mended by a repair. */
 		environment->needs_repair = true;

@@ -101,8 +101,8 @@ static bool check(struct client *client)
 						      &outcome);
 		break;
 	case RAIL_MESH_WITHDRAW:
-		result = meshd_environments_withdrawn(meshd->environments,
-						      &client->request.address);
+		result =
+			meshd_environments_withdrawn(meshd->environments, &client->request.address);
 		break;
 	case RAIL_MESH_STATUS:
 		result = 1;
@@ -122,8 +122,7 @@ static void handle(struct client *client)
 	struct rail_error outcome = RAIL_ERROR_NONE;
 
 	client->waits = true;
-	client->deadline_ms =
-		rail_monotonic_ms() + rail_mesh_patience_ms(client->request.kind);
+	client->deadline_ms = rail_monotonic_ms() + rail_mesh_patience_ms(client->request.kind);
 	/* Known to be away: a pod's start is not held up by it. One that only has not joined yet is
 	 * worth the wait. */
 	if (!meshd->connected && meshd->node != 0 &&
@@ -134,8 +133,7 @@ static void handle(struct client *client)
 		reply(client, &outcome);
 		return;
 	}
-	if (client->request.kind == RAIL_MESH_PUBLISH ||
-	    client->request.kind == RAIL_MESH_WITHDRAW)
+	if (client->request.kind == RAIL_MESH_PUBLISH || client->request.kind == RAIL_MESH_WITHDRAW)
 		/* Which may answer this client already. */
 		meshd_environments_touch(meshd->environments, &client->request.address);
 	if (client->fd >= 0)
@@ -164,9 +162,10 @@ static void receive(struct client *client)
 		return;
 	}
 	(void)rail_fail(&error, -result,
-			result == -EPROTO ? "railway-meshd and the plugin are of different releases: "
-					    "install both of one"
-					  : "the request is malformed");
+			result == -EPROTO
+				? "railway-meshd and the plugin are of different releases: "
+				  "install both of one"
+				: "the request is malformed");
 	rail_log(RAIL_LOG_WARN, "a request is refused", "error", error.message, NULL);
 	reply(client, &error);
 }

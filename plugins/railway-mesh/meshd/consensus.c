@@ -128,12 +128,12 @@ static void on_environment(void *context, const struct rail_json *answer,
 		ensure_environment(consensus);
 		return;
 	}
-	if (!succeeded &&
-	    rail_prefix_record_parse(record->value, &consensus->prefix, &local) < 0) {
-		(void)rail_fail_code(&local, RAIL_CODE_TRY_AGAIN, EBADMSG,
-				     "etcd's record '%s' cannot be read: an administrator must mend "
-				     "it",
-				     key);
+	if (!succeeded && rail_prefix_record_parse(record->value, &consensus->prefix, &local) < 0) {
+		(void)rail_fail_code(
+			&local, RAIL_CODE_TRY_AGAIN, EBADMSG,
+			"etcd's record '%s' cannot be read: an administrator must mend "
+			"it",
+			key);
 		finish(consensus, &local);
 		return;
 	}
@@ -193,8 +193,7 @@ static void ensure_environment(struct meshd_consensus *consensus)
 
 	rail_key_of_environment(consensus->request.environment, name_key);
 	rail_key_of_prefix(&consensus->prefix, prefix_key);
-	begin(consensus,
-	      encode_pair(name_key, value, prefix_key, consensus->request.environment),
+	begin(consensus, encode_pair(name_key, value, prefix_key, consensus->request.environment),
 	      on_environment);
 }
 
@@ -237,10 +236,11 @@ static void on_service(void *context, const struct rail_json *answer,
 	}
 	if (!succeeded && rail_service_record_parse(record->value, service.label, &service.number,
 						    service.original, &local) < 0) {
-		(void)rail_fail_code(&local, RAIL_CODE_TRY_AGAIN, EBADMSG,
-				     "etcd's record '%s' cannot be read: an administrator must mend "
-				     "it",
-				     key);
+		(void)rail_fail_code(
+			&local, RAIL_CODE_TRY_AGAIN, EBADMSG,
+			"etcd's record '%s' cannot be read: an administrator must mend "
+			"it",
+			key);
 		finish(consensus, &local);
 		return;
 	}
@@ -263,8 +263,8 @@ static void ensure_service(struct meshd_consensus *consensus)
 		return;
 	}
 
-	RAIL_FREE char *value = rail_service_record_encode(consensus->number,
-							   consensus->request.original);
+	RAIL_FREE char *value =
+		rail_service_record_encode(consensus->number, consensus->request.original);
 
 	rail_key_of_service(&consensus->prefix, consensus->request.service, label_key);
 	rail_key_of_number(&consensus->prefix, consensus->number, number_key);
@@ -285,18 +285,17 @@ static void on_claim(void *context, const struct rail_json *answer, const struct
 
 	if (!take(consensus, answer, error, &succeeded, &records))
 		return;
-	if (succeeded ||
-	    (records.count > 0 &&
-	     rail_node_record_parse(records.records[0].value, &holder, &local) == 0 &&
-	     holder.node == consensus->meshd->node &&
-	     records.records[0].lease == consensus->meshd->lease)) {
+	if (succeeded || (records.count > 0 &&
+			  rail_node_record_parse(records.records[0].value, &holder, &local) == 0 &&
+			  holder.node == consensus->meshd->node &&
+			  records.records[0].lease == consensus->meshd->lease)) {
 		finish_done(consensus);
 		return;
 	}
 	(void)inet_ntop(AF_INET6, &consensus->request.address, text, sizeof(text));
 	(void)rail_fail_code(&local, RAIL_CODE_INVALID_CONFIG, EADDRINUSE,
-			     "requested address %s is in use on node %u (%s); request another", text,
-			     holder.node, holder.host);
+			     "requested address %s is in use on node %u (%s); request another",
+			     text, holder.node, holder.host);
 	finish(consensus, &local);
 }
 

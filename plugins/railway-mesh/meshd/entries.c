@@ -64,8 +64,7 @@ struct entry *environment_insert(struct environment *environment, const struct i
 		return NULL;
 	if (environment->count == environment->capacity) {
 		size_t capacity = environment->capacity == 0 ? 16 : environment->capacity * 2;
-		struct entry *grown =
-			reallocarray(environment->entries, capacity, sizeof(*grown));
+		struct entry *grown = reallocarray(environment->entries, capacity, sizeof(*grown));
 
 		if (grown == NULL)
 			return NULL;
@@ -127,9 +126,8 @@ static bool published_equal(const struct rail_published *one, const struct rail_
 		const struct rail_endpoint *b = &other->endpoints[i];
 
 		if (a->family != b->family || a->port != b->port ||
-		    (a->family == AF_INET
-			     ? a->address.v4.s_addr != b->address.v4.s_addr
-			     : !IN6_ARE_ADDR_EQUAL(&a->address.v6, &b->address.v6)))
+		    (a->family == AF_INET ? a->address.v4.s_addr != b->address.v4.s_addr
+					  : !IN6_ARE_ADDR_EQUAL(&a->address.v6, &b->address.v6)))
 			return false;
 	}
 	return true;
@@ -149,8 +147,9 @@ static bool key_is_taken(const struct environment *environment, const struct in6
 	for (size_t i = 0; i < environment->count; i++) {
 		const struct entry *other = &environment->entries[i];
 
-		if (other->valid && memcmp(other->published.public_key.bytes, key->bytes,
-					   sizeof(key->bytes)) == 0 &&
+		if (other->valid &&
+		    memcmp(other->published.public_key.bytes, key->bytes, sizeof(key->bytes)) ==
+			    0 &&
 		    !IN6_ARE_ADDR_EQUAL(&other->address, address))
 			return true;
 	}
@@ -278,16 +277,15 @@ static void take_claim(struct environment *environment, const struct rail_etcd_r
 	       !IN6_ARE_ADDR_EQUAL(&environment->claims[index], address))
 		index++;
 
-	bool ours = !record->deleted &&
-		    rail_node_record_parse(record->value, &holder, NULL) == 0 &&
+	bool ours = !record->deleted && rail_node_record_parse(record->value, &holder, NULL) == 0 &&
 		    holder.node == environment->meshd->node;
 
 	if (!ours && index < environment->claim_count) {
 		environment->claims[index] = environment->claims[--environment->claim_count];
 	} else if (ours && index == environment->claim_count) {
-		struct in6_addr *grown = reallocarray(environment->claims,
-						      environment->claim_count + 1,
-						      sizeof(*environment->claims));
+		struct in6_addr *grown =
+			reallocarray(environment->claims, environment->claim_count + 1,
+				     sizeof(*environment->claims));
 
 		if (grown == NULL)
 			return;

@@ -25,8 +25,8 @@ struct entry {
 	int64_t lease;
 	bool valid;
 	bool ours;
-	bool seen;  /* in the reading that goes on */
-	bool dirty; /* not yet in store and pods as it is here */
+	bool seen;   /* in the reading that goes on */
+	bool dirty;  /* not yet in store and pods as it is here */
 	bool is_new; /* the pods do not have it as a peer */
 };
 
@@ -42,9 +42,9 @@ struct environment {
 	char name[RAIL_ENVIRONMENT_NAME_SIZE];
 
 	enum environment_state state;
-	struct rail_etcd_call *call;   /* of reading */
+	struct rail_etcd_call *call; /* of reading */
 	struct rail_etcd_watch *watch;
-	struct rail_timer *timer;      /* of trying again */
+	struct rail_timer *timer; /* of trying again */
 	int64_t retry_ms;
 	int64_t revision; /* up to which everything is known */
 	bool synced;	  /* was read whole */

@@ -12,6 +12,7 @@
 enum {
 	SWEEP_MS = 10000, /* for pods that went without a word: their resolver marked them dead */
 	GRACE_EXTRA_MS = 5000,
+	BUSY_MS = 500,
 };
 
 struct meshd_environments {
@@ -90,8 +91,8 @@ static struct environment *make(struct meshd_environments *environments,
 	if (result == 0)
 		result = environment_load(environment, &error);
 	if (result < 0) {
-		rail_log(RAIL_LOG_ERROR, "an environment cannot be taken up", "error", error.message,
-			 NULL);
+		rail_log(RAIL_LOG_ERROR, "an environment cannot be taken up", "error",
+			 error.message, NULL);
 		free_environment(environment);
 		return NULL;
 	}
@@ -119,7 +120,7 @@ static int forget_members(struct environment *environment, struct rail_error *er
 }
 
 /* The environment of before this node joined goes, so that the cluster's can come. */
-static void give_up_refused(struct environment *environment)
+static int give_up_refused(struct environment *environment)
 {
 	RAIL_CLEANUP(rail_transaction_abort) struct rail_transaction *registry = NULL;
 	RAIL_CLEANUP(rail_transaction_abort) struct rail_transaction *live = NULL;
@@ -137,12 +138,14 @@ static void give_up_refused(struct environment *environment)
 	if (result == 0)
 		result = rail_transaction_commit(&registry, &error);
 	if (result == 0)
-		rail_log(RAIL_LOG_INFO, "an environment has no pods here any more, and takes the "
-					"cluster's /48",
+		rail_log(RAIL_LOG_INFO,
+			 "an environment has no pods here any more, and takes the "
+			 "cluster's /48",
 			 "environment", environment->name, NULL);
-	else
+	else if (result != -EBUSY)
 		rail_log(RAIL_LOG_WARN, "an environment that is refused cannot be given up yet",
 			 "environment", environment->name, "error", error.message, NULL);
+	return result;
 }
 
 /* Own records that etcd still has are taken out first. */
@@ -165,9 +168,11 @@ static void leave(struct meshd_environments *environments, struct environment **
 			 NULL);
 		return;
 	}
-	if (refused)
-		give_up_refused(environment);
-	(void)environments;
+	/* The last pod's DEL is still at work. */
+	if (refused && give_up_refused(environment) < 0) {
+		rail_timer_start(environments->sweep, BUSY_MS);
+		return;
+	}
 	*link = environment->next;
 	free_environment(environment);
 }
@@ -188,6 +193,7 @@ static bool look_at(struct meshd_environments *environments, struct environment 
 	struct environment *environment = *link;
 
 	if (has_local_member(environments->meshd, &environment->prefix) ||
+	    environment->state == ENVIRONMENT_ENSURING ||
 	    (meshd_is_joined(environments->meshd) && environment->synced &&
 	     !is_withdrawn(environment))) {
 		environment_apply(environment);
@@ -195,6 +201,45 @@ static bool look_at(struct meshd_environments *environments, struct environment 
 	}
 	leave(environments, link);
 	return *link != environment;
+}
+
+struct refused_search {
+	struct rail_transaction *registry;
+	struct rail_prefix *prefixes;
+	size_t count;
+};
+
+static int find_refused(void *context, const struct rail_environment *environment)
+{
+	struct refused_search *search = context;
+	struct rail_prefix *grown;
+
+	if (rail_environment_check_refused(search->registry, environment->name, NULL) != -EREMCHG)
+		return 0;
+	grown = reallocarray(search->prefixes, search->count + 1, sizeof(*grown));
+	if (grown == NULL)
+		return -ENOMEM;
+	search->prefixes = grown;
+	search->prefixes[search->count++] = environment->prefix;
+	return 0;
+}
+
+/* Those that were refused, of which no pod may be left since. */
+static void take_up_refused(struct meshd_environments *environments)
+{
+	RAIL_CLEANUP(rail_transaction_abort) struct rail_transaction *registry = NULL;
+	struct refused_search search = {.count = 0};
+
+	if (rail_transaction_begin(environments->meshd->store, RAIL_REGISTRY, RAIL_READ, &registry,
+				   NULL) < 0)
+		return;
+	search.registry = registry;
+	(void)rail_environment_each(registry, find_refused, &search, NULL);
+	rail_transaction_abort(&registry);
+	for (size_t i = 0; i < search.count; i++)
+		if (find(environments, &search.prefixes[i]) == NULL)
+			(void)make(environments, &search.prefixes[i]);
+	free(search.prefixes);
 }
 
 static void take_up(struct meshd_environments *environments)
@@ -228,8 +273,7 @@ static void on_sweep(void *context)
 		if (!look_at(environments, link))
 			link = &(*link)->next;
 	/* What was kept although etcd lacks it is looked at once more. */
-	if (environments->reread_pending &&
-	    rail_monotonic_ms() >= environments->keep_until_ms) {
+	if (environments->reread_pending && rail_monotonic_ms() >= environments->keep_until_ms) {
 		environments->reread_pending = false;
 		for (struct environment *environment = environments->first; environment != NULL;
 		     environment = environment->next)
@@ -245,6 +289,7 @@ bool meshd_environments_may_remove(const struct meshd_environments *environments
 
 void meshd_environments_joined(struct meshd_environments *environments)
 {
+	take_up_refused(environments);
 	for (struct environment *environment = environments->first; environment != NULL;
 	     environment = environment->next) {
 		environment_start(environment);
@@ -297,8 +342,7 @@ void meshd_environments_touch(struct meshd_environments *environments,
 {
 	struct rail_prefix prefix = rail_address_split(address).prefix;
 
-	for (struct environment **link = &environments->first; *link != NULL;
-	     link = &(*link)->next)
+	for (struct environment **link = &environments->first; *link != NULL; link = &(*link)->next)
 		if (rail_prefix_equal(&(*link)->prefix, &prefix)) {
 			(void)look_at(environments, link);
 			return;
@@ -327,9 +371,10 @@ int meshd_environments_published(struct meshd_environments *environments,
 				      "environment '%s' has another /48 in the cluster",
 				      environment->name);
 	if (meshd->node != 0 && meshd->underlay_count == 0)
-		return rail_fail_code(error, RAIL_CODE_TRY_AGAIN, ENETUNREACH,
-				      "this node has no address that others could reach; set 'endpoint' "
-				      "in the node's file, or a default route");
+		return rail_fail_code(
+			error, RAIL_CODE_TRY_AGAIN, ENETUNREACH,
+			"this node has no address that others could reach; set 'endpoint' "
+			"in the node's file, or a default route");
 	if (environment == NULL || !environment->synced || !environment_is_clean(environment))
 		return 0;
 

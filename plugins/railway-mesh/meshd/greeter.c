@@ -16,7 +16,7 @@ enum {
 	BUSY_MS = 10,	    /* the environment's lock is held */
 	TRIES_MAXIMUM = 50, /* of those */
 	KEEPALIVE_S = 5,
-	MOMENT_MS = 4000,   /* then the keepalive is switched off again */
+	MOMENT_MS = 4000, /* then the keepalive is switched off again */
 	JOBS_MAXIMUM = 200000,
 };
 
@@ -156,7 +156,8 @@ static void greet_one(struct meshd_greeter *greeter, struct job *job)
 		return;
 	}
 	if (result < 0 && result != -ENODEV && result != -ESRCH)
-		rail_log(RAIL_LOG_DEBUG, "a pod cannot greet another", "error", error.message, NULL);
+		rail_log(RAIL_LOG_DEBUG, "a pod cannot greet another", "error", error.message,
+			 NULL);
 	if (job->keepalive_s == 0)
 		return;
 	job->keepalive_s = 0;
@@ -170,7 +171,8 @@ static void on_timer(void *context)
 	struct meshd_greeter *greeter = context;
 	int64_t now_ms = rail_monotonic_ms();
 
-	for (int i = 0; i < A_TURN && greeter->count > 0 && greeter->jobs[0].due_ms <= now_ms; i++) {
+	for (int i = 0; i < A_TURN && greeter->count > 0 && greeter->jobs[0].due_ms <= now_ms;
+	     i++) {
 		struct job job = pop(greeter);
 
 		greet_one(greeter, &job);

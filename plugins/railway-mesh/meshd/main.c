@@ -9,23 +9,26 @@
 
 static void print_usage(FILE *stream)
 {
-	(void)fprintf(stream,
-		      "usage: railway-meshd [--config FILE] [--ready-fd N]\n"
-		      "Keeps this node in step with its cluster, through etcd.\n"
-		      "\n"
-		      "  --config FILE   the node's file, with the key cluster (default " RAIL_NODE_FILE
-		      ")\n"
-		      "  --ready-fd N    write a newline to this descriptor when plugins are "
-		      "answered\n"
-		      "  --version       print the version\n");
+	(void)fprintf(
+		stream,
+		"usage: railway-meshd [--config FILE] [--ready-fd N]\n"
+		"Keeps this node in step with its cluster, through etcd.\n"
+		"\n"
+		"  --config FILE   the node's file, with the key cluster (default " RAIL_NODE_FILE
+		")\n"
+		"  --ready-fd N    write a newline to this descriptor when plugins are "
+		"answered\n"
+		"  --version       print the version\n");
 }
 
 /* Returns 0 to go on, or 1 + the exit status. */
 static int parse_options(int argc, char **argv, struct meshd_options *options)
 {
 	static const struct option known[] = {
-		{"config", required_argument, NULL, 'c'}, {"ready-fd", required_argument, NULL, 'r'},
-		{"version", no_argument, NULL, 'v'},	  {"help", no_argument, NULL, 'h'},
+		{"config", required_argument, NULL, 'c'},
+		{"ready-fd", required_argument, NULL, 'r'},
+		{"version", no_argument, NULL, 'v'},
+		{"help", no_argument, NULL, 'h'},
 		{NULL, 0, NULL, 0},
 	};
 	int option;
@@ -41,7 +44,8 @@ static int parse_options(int argc, char **argv, struct meshd_options *options)
 			options->ready_fd = (int)strtoul(optarg, &end, 10);
 			if (*optarg < '0' || *optarg > '9' || *end != '\0' ||
 			    options->ready_fd <= 0 || options->ready_fd > 65535) {
-				(void)fprintf(stderr, "railway-meshd: --ready-fd %s: no descriptor\n",
+				(void)fprintf(stderr,
+					      "railway-meshd: --ready-fd %s: no descriptor\n",
 					      optarg);
 				return 1 + EXIT_FAILURE;
 			}

@@ -56,8 +56,9 @@ void meshd_saw(struct meshd *meshd, const struct rail_etcd_header *header, int64
 		meshd->revision = header->revision;
 	if (!restored)
 		return;
-	rail_log(RAIL_LOG_WARN, "etcd was restored from an older state: everything is read and "
-				"published anew, and nothing taken away for now",
+	rail_log(RAIL_LOG_WARN,
+		 "etcd was restored from an older state: everything is read and "
+		 "published anew, and nothing taken away for now",
 		 NULL);
 	meshd_session_restart(meshd->session);
 	meshd_environments_restored(meshd->environments);

@@ -29,9 +29,9 @@ struct meshd {
 	struct meshd_notices *notices;
 
 	/* The session's: who this node is. */
-	uint32_t node;	/* 0: it has not joined since this daemon started */
-	int64_t lease;	/* 0: none at the moment */
-	bool connected; /* the last exchange with etcd went well */
+	uint32_t node;	  /* 0: it has not joined since this daemon started */
+	int64_t lease;	  /* 0: none at the moment */
+	bool connected;	  /* the last exchange with etcd went well */
 	int64_t revision; /* the highest that etcd has told */
 
 	/* Where other nodes reach this one; without ports. */

@@ -66,8 +66,7 @@ static void on_answer(void *context, uint32_t events)
 	(void)events;
 	if (size < 0 && (errno == EWOULDBLOCK || errno == EINTR))
 		return;
-	if (size <= 0 ||
-	    rail_registration_decode_reply(bytes, (size_t)size, &outcome) < 0) {
+	if (size <= 0 || rail_registration_decode_reply(bytes, (size_t)size, &outcome) < 0) {
 		try_later(notices);
 		return;
 	}

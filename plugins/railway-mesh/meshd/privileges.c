@@ -10,8 +10,8 @@
 #define CAPABILITY(number) (UINT64_C(1) << (number))
 
 /* setns(2) takes SYS_ADMIN, WireGuard's netlink NET_ADMIN, a netns below /proc/<pid> PTRACE. */
-static const uint64_t needed = CAPABILITY(CAP_SYS_ADMIN) | CAPABILITY(CAP_NET_ADMIN) |
-			       CAPABILITY(CAP_SYS_PTRACE);
+static const uint64_t needed =
+	CAPABILITY(CAP_SYS_ADMIN) | CAPABILITY(CAP_NET_ADMIN) | CAPABILITY(CAP_SYS_PTRACE);
 
 int meshd_give_up_privileges(struct rail_error *error)
 {
@@ -24,9 +24,10 @@ int meshd_give_up_privileges(struct rail_error *error)
 	uint64_t permitted = data[0].permitted | (uint64_t)data[1].permitted << 32;
 
 	if ((needed & ~permitted) != 0)
-		return rail_fail(error, EPERM,
-				 "railway-meshd needs root's capabilities: start it as root, and let "
-				 "its unit keep SYS_ADMIN, NET_ADMIN and SYS_PTRACE");
+		return rail_fail(
+			error, EPERM,
+			"railway-meshd needs root's capabilities: start it as root, and let "
+			"its unit keep SYS_ADMIN, NET_ADMIN and SYS_PTRACE");
 	for (int i = 0; i < 2; i++) {
 		uint32_t part = (uint32_t)(needed >> (32 * i));
 

@@ -102,9 +102,10 @@ static void consider_member(struct environment *environment, const struct rail_m
 		rail_cluster_key key;
 
 		rail_key_of_member(&member->address, key);
-		environment_complain(environment, key,
-				     "it stands where a local pod's record belongs, which cannot be "
-				     "published");
+		environment_complain(
+			environment, key,
+			"it stands where a local pod's record belongs, which cannot be "
+			"published");
 		return;
 	}
 	change = next_change(environment);
@@ -165,7 +166,8 @@ static void consider_claims(struct environment *environment)
 	RAIL_CLEANUP(rail_transaction_abort) struct rail_transaction *live = NULL;
 
 	if (environment->claim_count == 0 ||
-	    rail_transaction_begin(environment->meshd->store, RAIL_LIVE, RAIL_READ, &live, NULL) < 0)
+	    rail_transaction_begin(environment->meshd->store, RAIL_LIVE, RAIL_READ, &live, NULL) <
+		    0)
 		return;
 	for (size_t i = 0; i < environment->claim_count; i++) {
 		struct rail_attachment_key owner;
@@ -208,8 +210,8 @@ static void mark_published(struct environment *environment)
 
 		struct rail_member member;
 
-		if (rail_member_get(live, &members[i].address, &member, NULL) < 0 || !member.local ||
-		    !rail_key_equal(&member.public_key, &members[i].public_key))
+		if (rail_member_get(live, &members[i].address, &member, NULL) < 0 ||
+		    !member.local || !rail_key_equal(&member.public_key, &members[i].public_key))
 			continue;
 		member.published = true;
 		if (rail_member_put(live, &member, NULL) < 0)
@@ -278,8 +280,8 @@ static void on_published(void *context, const struct rail_json *answer,
 	bool succeeded = false;
 
 	environment->publication = NULL;
-	if (answer != NULL && rail_etcd_parse_transaction(answer, &header, &succeeded, &records,
-							  &parsing) < 0) {
+	if (answer != NULL &&
+	    rail_etcd_parse_transaction(answer, &header, &succeeded, &records, &parsing) < 0) {
 		answer = NULL;
 		error = &parsing;
 	}
@@ -325,8 +327,9 @@ static void send_changes(struct environment *environment)
 	}
 
 	const struct rail_etcd_transaction transaction = {
-		compares,   compare_count, operations, environment->change_count,
-		gets, environment->change_count,
+		compares,   compare_count,
+		operations, environment->change_count,
+		gets,	    environment->change_count,
 	};
 	if (rail_etcd_begin(environment->meshd->etcd, "/v3/kv/txn",
 			    rail_etcd_encode_transaction(&transaction), on_published, environment,

@@ -33,13 +33,13 @@ struct meshd_session {
 	struct rail_etcd_call *call;
 	struct rail_timer *timer;
 	char id[RAIL_NODE_ID_SIZE];
-	uint32_t number;      /* claimed or to be claimed */
-	bool number_is_new;   /* not in the registry yet */
-	int64_t lease;	      /* to be renewed; 0: none */
+	uint32_t number;    /* claimed or to be claimed */
+	bool number_is_new; /* not in the registry yet */
+	int64_t lease;	    /* to be renewed; 0: none */
 	int64_t retry_ms;
 	int64_t alive_since_ms; /* when another's record was first met; 0: never */
 	bool alive_told;
-	int64_t asked_at; /* meshd_saw */
+	int64_t asked_at;  /* meshd_saw */
 	bool must_restart; /* once it has joined */
 };
 
@@ -67,12 +67,13 @@ static void set_connected(struct meshd_session *session, const struct rail_error
 		return;
 	}
 	if (meshd->connected || session->retry_ms == RETRY_MINIMUM_MS)
-		rail_log(RAIL_LOG_WARN, "etcd does not answer; pods go on, and what is new is "
-					"published when it does",
+		rail_log(RAIL_LOG_WARN,
+			 "etcd does not answer; pods go on, and what is new is "
+			 "published when it does",
 			 "error", error->message, NULL);
 	meshd->connected = false;
-	session->retry_ms = session->retry_ms * 2 > RETRY_MAXIMUM_MS ? RETRY_MAXIMUM_MS
-								      : session->retry_ms * 2;
+	session->retry_ms =
+		session->retry_ms * 2 > RETRY_MAXIMUM_MS ? RETRY_MAXIMUM_MS : session->retry_ms * 2;
 	rail_timer_start(session->timer, jitter(session->retry_ms));
 }
 
@@ -214,13 +215,12 @@ static void on_number(void *context, const struct rail_json *answer, const struc
 
 	if (!take(session, answer, error, &succeeded, &records))
 		return;
-	if (!succeeded &&
-	    (records.count == 0 ||
-	     rail_node_record_parse(records.records[0].value, &holder, &local) < 0 ||
-	     strcmp(holder.id, session->id) != 0)) {
+	if (!succeeded && (records.count == 0 ||
+			   rail_node_record_parse(records.records[0].value, &holder, &local) < 0 ||
+			   strcmp(holder.id, session->id) != 0)) {
 		if (!session->number_is_new)
-			rail_log(RAIL_LOG_WARN, "this node's number is another node's; taking a new one",
-				 NULL);
+			rail_log(RAIL_LOG_WARN,
+				 "this node's number is another node's; taking a new one", NULL);
 		result = new_number(session, &local);
 		if (result < 0)
 			fail_local(session, &local);
@@ -245,16 +245,15 @@ static void store_lease(struct meshd_session *session)
 	RAIL_CLEANUP(rail_transaction_abort) struct rail_transaction *live = NULL;
 	struct rail_error error = RAIL_ERROR_NONE;
 
-	int result = rail_transaction_begin(session->meshd->store, RAIL_LIVE, RAIL_WRITE, &live,
-					    &error);
+	int result =
+		rail_transaction_begin(session->meshd->store, RAIL_LIVE, RAIL_WRITE, &live, &error);
 	if (result == 0)
 		result = rail_cluster_lease_set(live, session->lease, &error);
 	if (result == 0)
 		result = rail_transaction_commit(&live, &error);
 	/* The next daemon then waits for this lease's end, nothing worse. */
 	if (result < 0)
-		rail_log(RAIL_LOG_WARN, "the lease cannot be stored", "error", error.message,
-			 NULL);
+		rail_log(RAIL_LOG_WARN, "the lease cannot be stored", "error", error.message, NULL);
 }
 
 static void load_lease(struct meshd_session *session)
@@ -294,8 +293,9 @@ static void on_lease(void *context, const struct rail_json *answer, const struct
 	set_connected(session, NULL);
 	if (ttl_s <= 0) {
 		if (session->meshd->lease != 0)
-			rail_log(RAIL_LOG_WARN, "the lease has ended: this node was taken for dead, "
-						"and publishes everything anew",
+			rail_log(RAIL_LOG_WARN,
+				 "the lease has ended: this node was taken for dead, "
+				 "and publishes everything anew",
 				 NULL);
 		session->lease = 0;
 		session->meshd->lease = 0;
@@ -354,19 +354,19 @@ static void become_joined(struct meshd_session *session)
 static void wait_for_other(struct meshd_session *session, const struct rail_etcd_record *record)
 {
 	int64_t now_ms = rail_monotonic_ms();
-	int64_t patience_ms =
-		((int64_t)session->meshd->settings.cluster.lease_s + 10) * 1000;
+	int64_t patience_ms = ((int64_t)session->meshd->settings.cluster.lease_s + 10) * 1000;
 	struct rail_node_record other = {.node = 0};
 
 	if (session->alive_since_ms == 0) {
 		session->alive_since_ms = now_ms;
-		rail_log(RAIL_LOG_INFO, "waiting for the end of the lease that this node had before",
-			 NULL);
+		rail_log(RAIL_LOG_INFO,
+			 "waiting for the end of the lease that this node had before", NULL);
 	}
 	if (now_ms - session->alive_since_ms > patience_ms && !session->alive_told) {
 		(void)rail_node_record_parse(record->value, &other, NULL);
 		rail_log(RAIL_LOG_ERROR,
-			 "another machine is in the cluster as this node: was one of them copied from "
+			 "another machine is in the cluster as this node: was one of them copied "
+			 "from "
 			 "the other? Remove 'stateDirectory' on the copy, while no pod runs there",
 			 "host", other.host, NULL);
 		session->alive_told = true;

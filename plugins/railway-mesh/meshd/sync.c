@@ -32,8 +32,8 @@ static int64_t jitter(int64_t delay_ms)
 static void wait(struct environment *environment, const struct rail_error *error)
 {
 	environment->state = ENVIRONMENT_WAITING;
-	environment->retry_ms = environment->retry_ms == 0 ? RETRY_MINIMUM_MS
-							   : environment->retry_ms * 2;
+	environment->retry_ms =
+		environment->retry_ms == 0 ? RETRY_MINIMUM_MS : environment->retry_ms * 2;
 	if (environment->retry_ms > RETRY_MAXIMUM_MS)
 		environment->retry_ms = RETRY_MAXIMUM_MS;
 	/* The session says when etcd is away; what goes on besides is told here. */
@@ -129,6 +129,14 @@ static void on_too_large(struct environment *environment, const struct rail_etcd
 				     "the record is too large");
 }
 
+/* One record that alone is too large is looked at by its key: 0. */
+static int64_t smaller_page(int64_t limit)
+{
+	if (limit == 1)
+		return 0;
+	return limit <= PAGE_SHRINK ? 1 : limit / PAGE_SHRINK;
+}
+
 static void on_page(void *context, const struct rail_json *answer, const struct rail_error *error)
 {
 	struct environment *environment = context;
@@ -140,9 +148,7 @@ static void on_page(void *context, const struct rail_json *answer, const struct 
 
 	environment->call = NULL;
 	if (answer == NULL && error->errnum == EMSGSIZE && !keys_only) {
-		/* One record that is too large is looked at by its key alone. */
-		environment->read_limit =
-			environment->read_limit == 1 ? 0 : environment->read_limit / PAGE_SHRINK;
+		environment->read_limit = smaller_page(environment->read_limit);
 		read_page(environment);
 		return;
 	}
@@ -246,10 +252,11 @@ static void refuse(struct environment *environment, const struct rail_prefix *th
 	rail_prefix_format(&environment->prefix, ours_text);
 	if (theirs != NULL)
 		rail_prefix_format(theirs, theirs_text);
-	(void)snprintf(reason, sizeof(reason),
-		       "environment '%.253s' has %s on this node from before it joined the cluster, "
-		       "where it has %s; end its pods on this node, then it takes the cluster's",
-		       environment->name, ours_text, theirs_text);
+	(void)snprintf(
+		reason, sizeof(reason),
+		"environment '%.253s' has %s on this node from before it joined the cluster, "
+		"where it has %s; end its pods on this node, then it takes the cluster's",
+		environment->name, ours_text, theirs_text);
 	if (environment->state != ENVIRONMENT_REFUSED)
 		rail_log(RAIL_LOG_ERROR, "an environment is refused", "error", reason, NULL);
 	if (write_refusal(environment, reason, &error) < 0)
@@ -271,8 +278,8 @@ static void on_ensured(void *context, const struct rail_json *answer,
 	bool succeeded = false;
 
 	environment->call = NULL;
-	if (answer != NULL && rail_etcd_parse_transaction(answer, &header, &succeeded, &records,
-							  &parsing) < 0) {
+	if (answer != NULL &&
+	    rail_etcd_parse_transaction(answer, &header, &succeeded, &records, &parsing) < 0) {
 		answer = NULL;
 		error = &parsing;
 	}
@@ -284,8 +291,8 @@ static void on_ensured(void *context, const struct rail_json *answer,
 	rail_key_of_environment(environment->name, key);
 
 	const struct rail_etcd_record *record = rail_etcd_records_find(&records, key);
-	bool known = record != NULL &&
-		     rail_prefix_record_parse(record->value, &theirs, &parsing) == 0;
+	bool known =
+		record != NULL && rail_prefix_record_parse(record->value, &theirs, &parsing) == 0;
 
 	if (!succeeded && (!known || !rail_prefix_equal(&theirs, &environment->prefix))) {
 		refuse(environment, known ? &theirs : NULL);

@@ -19,8 +19,8 @@ static bool find_source(int family, struct rail_endpoint *ret_endpoint)
 	struct rail_endpoint endpoint = {.family = (uint16_t)family};
 	RAIL_CLOSE int fd = socket(family, SOCK_DGRAM | SOCK_CLOEXEC, 0);
 	socklen_t size = family == AF_INET ? sizeof(v4) : sizeof(v6);
-	struct sockaddr *address = family == AF_INET ? (struct sockaddr *)&v4
-						     : (struct sockaddr *)&v6;
+	struct sockaddr *address =
+		family == AF_INET ? (struct sockaddr *)&v4 : (struct sockaddr *)&v6;
 
 	(void)inet_pton(AF_INET, FAR_V4, &v4.sin_addr);
 	(void)inet_pton(AF_INET6, FAR_V6, &v6.sin6_addr);
@@ -43,9 +43,8 @@ static bool is_same(const struct rail_endpoint *one, const struct rail_endpoint 
 {
 	if (one->family != other->family)
 		return false;
-	return one->family == AF_INET
-		       ? one->address.v4.s_addr == other->address.v4.s_addr
-		       : IN6_ARE_ADDR_EQUAL(&one->address.v6, &other->address.v6);
+	return one->family == AF_INET ? one->address.v4.s_addr == other->address.v4.s_addr
+				      : IN6_ARE_ADDR_EQUAL(&one->address.v6, &other->address.v6);
 }
 
 bool meshd_find_underlay(struct meshd *meshd)
