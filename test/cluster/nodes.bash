@@ -171,7 +171,8 @@ resolves() { on "$1" ip netns exec "$2" dig +short +time=2 +tries=1 AAAA "$3.rai
 declare -ga PODS=() # "NODE POD ENVIRONMENT SERVICE ADDRESS"
 
 add() { # NODE POD ENVIRONMENT SERVICE [CNI_ARGS]
-	on "$1" pod_add "$2" "$3" "$4" "${5:-}" >/dev/null || return 1
+	local result
+	result=$(on "$1" pod_add "$2" "$3" "$4" "${5:-}") || { echo "$result"; return 1; }
 	PODS+=("$1 $2 $3 $4 $(on "$1" pod_address "$2")")
 }
 

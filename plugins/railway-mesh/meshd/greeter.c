@@ -12,7 +12,8 @@
 
 enum {
 	PACE_MS = 5,	    /* between two that are met by the same member: 200 a second */
-	A_TURN = 16,	    /* greetings in a row, so that the loop's others are served */
+	A_TURN = 8,	    /* greetings in a row; then others are served ... */
+	PAUSE_MS = 8,	    /* ... for so long: 1,000 a second at most */
 	BUSY_MS = 10,	    /* the environment's lock is held */
 	TRIES_MAXIMUM = 50, /* of those */
 	KEEPALIVE_S = 5,
@@ -88,14 +89,14 @@ static struct job pop(struct meshd_greeter *greeter)
 	}
 }
 
-static void schedule(struct meshd_greeter *greeter)
+static void schedule(struct meshd_greeter *greeter, int64_t minimum_ms)
 {
 	int64_t left_ms;
 
 	if (greeter->count == 0)
 		return;
 	left_ms = greeter->jobs[0].due_ms - rail_monotonic_ms();
-	rail_timer_start(greeter->timer, left_ms > 0 ? left_ms : 0);
+	rail_timer_start(greeter->timer, left_ms > minimum_ms ? left_ms : minimum_ms);
 }
 
 static int find_pod(struct meshd *meshd, const struct in6_addr *address,
@@ -177,7 +178,7 @@ static void on_timer(void *context)
 
 		greet_one(greeter, &job);
 	}
-	schedule(greeter);
+	schedule(greeter, PAUSE_MS);
 }
 
 /* How many are newer than the one that greets: they go before. */
@@ -217,8 +218,7 @@ void meshd_greet(struct meshd_greeter *greeter, const struct environment *enviro
 
 		push(greeter, &job);
 	}
-	/* The newest pod's greeting is what a caller may be waiting for: not one turn later. */
-	on_timer(greeter);
+	schedule(greeter, 0);
 }
 
 int meshd_greeter_new(struct meshd *meshd, struct meshd_greeter **ret_greeter,
