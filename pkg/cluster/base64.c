@@ -25,8 +25,8 @@ char *rail_base64_encode(const void *bytes, size_t size)
 			group |= source[i + 2];
 		*target++ = alphabet[group >> 18];
 		*target++ = alphabet[group >> 12 & 63];
-		*target++ = left > 1 ? alphabet[group >> 6 & 63] : '=';
-		*target++ = left > 2 ? alphabet[group & 63] : '=';
+		*target++ = left > 1 ? alphabet[group >> 6 & 63] : (char)'=';
+		*target++ = left > 2 ? alphabet[group & 63] : (char)'=';
 	}
 	*target = '\0';
 	return text;

@@ -3,6 +3,7 @@
 bats_require_minimum_version 1.5.0
 
 setup() {
+	LEASE=30
 	. "$BATS_TEST_DIRNAME/nodes.bash"
 	network_start
 	etcd_start
@@ -93,9 +94,9 @@ member_value() { # NODE [KEY] [ENDPOINT]
 		done
 	done
 	add b last production worker
-	talks b last "$one"
+	wait_until 20 talks b last "$one"
 	add c end production worker
-	talks c end "$(address_of b last)"
+	wait_until 20 talks c end "$(address_of b last)"
 	for pod in "a one" "b last" "c end"; do
 		# shellcheck disable=SC2086
 		wait_until 20 eval "[ \$(on ${pod% *} ip netns exec ${pod#* } dig +tcp +short AAAA api.railway.internal @fd12::10 | wc -l) = 989 ]"
@@ -104,5 +105,5 @@ member_value() { # NODE [KEY] [ENDPOINT]
 		read -r node pod _ <<<"$line"
 		on "$node" pod_check "$pod"
 	done
-	all_talk production
+	wait_until 60 all_talk production
 }
