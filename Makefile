@@ -12,18 +12,20 @@ WERROR ?=
 # ---- packages (Debian 12); each of the two set-up commands installs its own ----------------------
 
 PACKAGES_BUILD := gcc libc6-dev pkg-config libcjson-dev libmnl-dev liblmdb-dev libsodium-dev \
-	libc-ares-dev libseccomp-dev
+	libc-ares-dev libseccomp-dev \
+	libcurl4-openssl-dev
 PACKAGES_DEMO := $(PACKAGES_BUILD) wireguard-go wireguard-tools iproute2 jq curl python3-minimal \
 	libpython3-stdlib procps util-linux
 PACKAGES_TEST = $(PACKAGES_DEMO) clang clang-tidy clang-format cppcheck libclang-rt-14-dev \
 	libcriterion-dev bats bind9-dnsutils socat strace containernetworking-plugins nftables musl-tools \
-	$(PACKAGES_CLIENTS) $(PACKAGES_RUNTIMES)
+	$(PACKAGES_CLIENTS) $(PACKAGES_RUNTIMES) $(PACKAGES_CLUSTER)
 PACKAGES_CLIENTS = nodejs golang-go default-jdk-headless postgresql iptables
 # Another vendor's containerd and runc do as well, and would have to make room for Debian's.
 PACKAGES_RUNTIMES = $(foreach p,containerd runc,$(shell command -v $(p) >/dev/null || echo $(p))) busybox-static \
 	golang-go golang-github-appc-cni-dev protobuf-compiler python3-protobuf python3-grpcio python3-yaml patchelf systemd
+PACKAGES_CLUSTER = etcd-server etcd-client openssl iputils-ping faketime
 PACKAGES_BENCH_DNS = $(PACKAGES_TEST) dnsperf knot nsd unbound dnsmasq-base aardvark-dns
-PACKAGES_VM = $(PACKAGES_TEST) qemu-system-x86 linux-image-cloud-amd64 cpio kmod iputils-ping iperf3
+PACKAGES_VM = $(PACKAGES_TEST) qemu-system-x86 linux-image-cloud-amd64 cpio kmod iperf3
 
 # ---- who builds -----------------------------------------------------------------------------------
 # Under sudo everything is built as the owner of the tree, so that a plain make works afterwards.
@@ -79,7 +81,7 @@ ifneq ($(WERROR),)
 BASE_CFLAGS += -Werror
 endif
 
-LIBS := -lcjson -llmdb -lmnl -lsodium -lcares -lseccomp
+LIBS := -lcjson -llmdb -lmnl -lsodium -lcares -lseccomp -lcurl
 
 # ---- what is built --------------------------------------------------------------------------------
 
@@ -89,10 +91,11 @@ LIBRARY := $(BUILD)/librailway.a
 
 LIBRARY_SOURCES := $(wildcard pkg/*/*.c)
 PLUGINS := railway-ipam railway-mesh railway-dns
-DAEMONS := railway-resolverd
+DAEMONS := railway-resolverd railway-meshd
 SOURCES_railway-ipam := $(wildcard plugins/railway-ipam/*.c)
 SOURCES_railway-mesh := $(wildcard plugins/railway-mesh/*.c)
 SOURCES_railway-dns := $(wildcard plugins/railway-dns/*.c)
+SOURCES_railway-meshd := $(wildcard plugins/railway-mesh/meshd/*.c)
 SOURCES_railway-resolverd := $(wildcard plugins/railway-dns/resolverd/*.c)
 TOOL_SOURCES := $(wildcard test/tools/*.c)
 UNIT_SOURCES := $(wildcard test/unit/*.c test/unit/*/*.c)
@@ -174,7 +177,7 @@ $(FUZZ_PROGRAMS): $(BUILD)/test/fuzz-%: $(BUILD)/test/fuzz/%_fuzz.o $(FUZZ_MAIN)
 
 .PHONY: headers-there
 headers-there:
-	@pkg-config --exists libcjson libmnl libsodium libcares libseccomp 2>/dev/null \
+	@pkg-config --exists libcjson libmnl libsodium libcares libseccomp libcurl 2>/dev/null \
 		&& test -e /usr/include/lmdb.h || { \
 		echo 'Packages are missing. This installs them (Debian 12):' >&2; \
 		echo '  sudo apt-get install --no-install-recommends $(PACKAGES_BUILD)' >&2; \
@@ -229,7 +232,7 @@ demo: packages-demo
 
 # `make test` runs every target below, each of which also runs alone; T=pattern runs the tests whose names match.
 # What each took is printed at the end, with one line that counts.
-TEST_TARGETS := test-build lint test-unit test-fuzz test-netns test-clients test-runtimes test-faults test-vm test-demo
+TEST_TARGETS := test-build lint test-unit test-fuzz test-netns test-clients test-runtimes test-cluster test-faults test-vm test-demo
 
 .PHONY: test
 test: packages-test
@@ -319,6 +322,15 @@ $(RUNTIMES)/ask: test/runtimes/ask.c
 test-runtimes: packages-test
 	@$(BUILD_MAKE) WERROR=1 tools runtime-tools
 	@RUNTIMES='$(CURDIR)/$(RUNTIMES)' TRANSPORTS=auto bash test/lib/netns.bash release '$(T)' test/runtimes/*.bats
+
+# Nodes on one machine, with etcd. The sanitized binaries run those that meet most of the code.
+.PHONY: test-cluster
+test-cluster: packages-test
+	@$(BUILD_MAKE) WERROR=1 tools
+	@$(BUILD_MAKE) WERROR=1 VARIANT=asan tools
+	@TRANSPORTS=userspace bash test/lib/netns.bash release '$(T)' test/cluster/*.bats
+	@TRANSPORTS=userspace bash test/lib/netns.bash asan '$(or $(T),three nodes|lone node|killed and started again|malformed)' \
+		test/cluster/*.bats
 
 .PHONY: test-demo
 test-demo: packages-test

@@ -5,9 +5,11 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "pkg/attachment/cluster.h"
 #include "pkg/attachment/undo.h"
 #include "pkg/base/cleanup.h"
 #include "pkg/net/link.h"
+#include "pkg/store/cluster.h"
 
 /* What a plugin adds, and what an earlier one must have added. */
 static const struct plugin_parts {
@@ -105,44 +107,65 @@ int rail_attachment_check_agreement(const struct rail_operation *operation,
 	return 0;
 }
 
+/* Nearly every ADD finds both there, and need not wait for a writer or for the disk. */
+static int look_up(const struct rail_operation *operation, const struct rail_identity *identity,
+		   struct rail_environment *ret_environment, struct rail_service *ret_service,
+		   struct rail_error *error)
+{
+	RAIL_CLEANUP(rail_transaction_abort) struct rail_transaction *registry = NULL;
+
+	int result = rail_transaction_begin(operation->store, RAIL_REGISTRY, RAIL_READ, &registry,
+					    error);
+	if (result == 0 && rail_operation_is_clustered(operation))
+		result = rail_environment_check_refused(registry, identity->environment, error);
+	if (result == 0)
+		result = rail_environment_get(registry, identity->environment, ret_environment,
+					      error);
+	if (result == 0)
+		result = rail_service_get(registry, &ret_environment->prefix, identity->service,
+					  ret_service, error);
+	return result;
+}
+
+static int make_both(const struct rail_operation *operation, const struct rail_identity *identity,
+		     struct rail_environment *ret_environment, struct rail_service *ret_service,
+		     struct rail_error *error)
+{
+	RAIL_CLEANUP(rail_transaction_abort) struct rail_transaction *registry = NULL;
+
+	int result = rail_transaction_begin(operation->store, RAIL_REGISTRY, RAIL_WRITE, &registry,
+					    error);
+	if (result == 0)
+		result = rail_environment_ensure(registry, identity->environment,
+						 &operation->settings.pool, ret_environment, error);
+	if (result == 0)
+		result = rail_service_ensure(registry, &ret_environment->prefix, identity->service,
+					     identity->service_original, ret_service, error);
+	return result < 0 ? result : rail_transaction_commit(&registry, error);
+}
+
 static int ensure_registered(const struct rail_operation *operation,
 			     struct rail_attachment *attachment, bool *ret_enabled,
 			     struct rail_error *error)
 {
 	const struct rail_identity *identity = &attachment->identity;
-	RAIL_CLEANUP(rail_transaction_abort) struct rail_transaction *registry = NULL;
 	struct rail_environment environment = {0};
 	struct rail_service service = {0};
 
-	/* Nearly every ADD finds both there, and need not wait for a writer or for the disk. */
-	int result = rail_transaction_begin(operation->store, RAIL_REGISTRY, RAIL_READ, &registry,
-					    error);
-	if (result < 0)
-		return result;
-	result = rail_environment_get(registry, identity->environment, &environment, error);
-	if (result == 0)
-		result = rail_service_get(registry, &environment.prefix, identity->service,
-					  &service, error);
-	rail_transaction_abort(&registry);
-	if (result < 0 && result != -ENOENT)
-		return result;
-
-	if (result < 0 || strcmp(service.original, identity->service_original) != 0) {
-		result = rail_transaction_begin(operation->store, RAIL_REGISTRY, RAIL_WRITE,
-						&registry, error);
+	int result = look_up(operation, identity, &environment, &service, error);
+	if (result == -ENOENT && rail_operation_is_clustered(operation)) {
+		result = rail_cluster_ensure(operation, identity, error);
 		if (result == 0)
-			result = rail_environment_ensure(registry, identity->environment,
-							 &operation->settings.pool, &environment,
-							 error);
-		if (result == 0)
-			result = rail_service_ensure(registry, &environment.prefix,
-						     identity->service, identity->service_original,
-						     &service, error);
-		if (result == 0)
-			result = rail_transaction_commit(&registry, error);
+			result = look_up(operation, identity, &environment, &service, error);
 		if (result < 0)
 			return result;
 	}
+	/* Of one that is there under another name this says so. */
+	if (result == -ENOENT ||
+	    (result == 0 && strcmp(service.original, identity->service_original) != 0))
+		result = make_both(operation, identity, &environment, &service, error);
+	if (result < 0)
+		return result;
 	attachment->prefix = environment.prefix;
 	attachment->service = service.number;
 	*ret_enabled = environment.enabled;

@@ -3,6 +3,7 @@
 #include <errno.h>
 
 #include "pkg/attachment/attachment.h"
+#include "pkg/attachment/cluster.h"
 #include "pkg/attachment/undo.h"
 #include "pkg/base/cleanup.h"
 
@@ -64,12 +65,16 @@ static int claim_requested(struct rail_operation *operation, struct rail_attachm
 	if (result < 0)
 		return result;
 	result = claim_address(operation, attachment, &holder, error);
-	if (result != -EADDRINUSE)
+	if (result == -EADDRINUSE) {
+		/* A pod that comes again under another container ID finds its address with the one
+		 * that went without DEL. */
+		rail_attachment_bury_one(operation, &holder);
+		result = claim_address(operation, attachment, &holder, error);
+	}
+	if (result < 0 || !rail_operation_is_clustered(operation))
 		return result;
-	/* A pod that comes again under another container ID finds its address with the one that
-	 * went without DEL. */
-	rail_attachment_bury_one(operation, &holder);
-	return claim_address(operation, attachment, &holder, error);
+	/* It is leased here first, so that meshd does not take the claim for one that was left. */
+	return rail_cluster_claim(operation, &attachment->address, error);
 }
 
 static int node_number(struct rail_operation *operation, uint32_t *ret_node,
@@ -81,7 +86,14 @@ static int node_number(struct rail_operation *operation, uint32_t *ret_node,
 					    error);
 	if (result < 0)
 		return result;
-	return rail_node_number_get(registry, ret_node, error);
+	result = rail_node_number_get(registry, ret_node, error);
+	if (result == 0 && *ret_node == RAIL_NODE_LONE && rail_operation_is_clustered(operation))
+		return rail_fail_code(
+			error, RAIL_CODE_TRY_AGAIN, EAGAIN,
+			"this node has not joined its cluster yet, and has no number to "
+			"give out addresses under: is railway-meshd running? See its "
+			"log");
+	return result;
 }
 
 /* Asks the registry for a range of counters, and notes it. Another process may have been quicker:

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "pkg/attachment/attachment.h"
+#include "pkg/attachment/cluster.h"
 #include "pkg/base/cleanup.h"
 #include "pkg/base/pause.h"
 #include "pkg/dns/registration.h"
@@ -323,8 +324,11 @@ static int undo(struct rail_operation *operation, const struct rail_attachment_k
 		else
 			attachment.parts &= ~(uint32_t)RAIL_PART_NAME;
 	}
-	if (unmade && undo_mesh(operation, &attachment, gone, &one) < 0)
-		rail_error_collect(&all, &one);
+	if (unmade) {
+		if (undo_mesh(operation, &attachment, gone, &one) < 0)
+			rail_error_collect(&all, &one);
+		rail_cluster_withdraw(operation, &attachment.address);
+	}
 
 	/* A lease is the last to go: while anything is noted under its address nobody else may get
 	 * it. */

@@ -42,7 +42,7 @@ static const struct key {
 	{"meshSocket", N_KEY, ALL, rail_config_read_socket, FIELD(mesh_socket)},
 	{"endpoint", N_KEY, ALL, rail_config_read_endpoint, FIELD(endpoint)},
 	{"listenPorts", N_KEY, ALL, rail_config_read_listen_ports, FIELD(listen_ports)},
-	{"cluster", N_KEY, ALL, rail_config_read_cluster, FIELD(has_cluster)},
+	{"cluster", N_KEY, ALL, rail_config_read_cluster, FIELD(cluster)},
 
 	{"transport", PLACE_NETWORK, MESH, rail_config_read_transport, FIELD(transport)},
 	{"mtu", PLACE_NETWORK, MESH, rail_config_read_mtu, FIELD(mtu)},

@@ -18,6 +18,22 @@ enum {
 	RAIL_DOMAIN_SIZE = 254,
 	RAIL_PATH_SIZE = 256,
 	RAIL_SOCKET_PATH_SIZE = 108, /* unix(7), sun_path */
+	RAIL_CLUSTER_ENDPOINTS_MAXIMUM = 16,
+	RAIL_CLUSTER_URL_SIZE = 256,
+	RAIL_CLUSTER_USER_SIZE = 128,
+};
+
+/* The key cluster: how etcd is reached. Texts are "" where nothing is given. */
+struct rail_cluster_settings {
+	char endpoints[RAIL_CLUSTER_ENDPOINTS_MAXIMUM][RAIL_CLUSTER_URL_SIZE]; /* without a '/' at
+										  the end */
+	size_t endpoint_count;		  /* 0: this node is in no cluster */
+	char ca[RAIL_PATH_SIZE];	  /* PEM files */
+	char certificate[RAIL_PATH_SIZE]; /* of this node, with its key */
+	char key[RAIL_PATH_SIZE];
+	char user[RAIL_CLUSTER_USER_SIZE];
+	char password_file[RAIL_PATH_SIZE]; /* holds the password in its first line */
+	uint32_t lease_s; /* a node that is silent for so long is taken for dead */
 };
 
 enum rail_intercept {
@@ -36,7 +52,7 @@ struct rail_settings {
 		endpoint; /* IPv4-mapped for IPv4; unspecified: the default route's source */
 	uint16_t listen_ports[RAIL_LISTEN_PORTS_MAXIMUM];
 	size_t listen_port_count; /* 0: any */
-	bool has_cluster;	  /* refused for now, with code 2 and a message that says so */
+	struct rail_cluster_settings cluster;
 
 	/* railway-mesh */
 	char transport[16];	  /* "auto", "kernel", "userspace" */

@@ -182,17 +182,6 @@ int rail_config_read_listen_ports(const struct rail_config_value *value,
 	return 0;
 }
 
-int rail_config_read_cluster(const struct rail_config_value *value, struct rail_settings *settings,
-			     void *field)
-{
-	(void)settings;
-	(void)field;
-	return rail_fail_code(value->error, RAIL_CODE_UNSUPPORTED_FIELD, ENOTSUP,
-			      "%.300s, key 'cluster': clusters are not supported yet (this build "
-			      "has no railway-meshd); take the key away",
-			      value->place);
-}
-
 int rail_config_read_transport(const struct rail_config_value *value,
 			       struct rail_settings *settings, void *field)
 {

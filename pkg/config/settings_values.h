@@ -28,7 +28,7 @@ rail_config_reader rail_config_read_text;		  /* const char *, not empty */
 rail_config_reader rail_config_read_boolean;		  /* bool */
 rail_config_reader rail_config_read_endpoint;		  /* struct in6_addr */
 rail_config_reader rail_config_read_listen_ports;	  /* the two members */
-rail_config_reader rail_config_read_cluster;		  /* refused */
+rail_config_reader rail_config_read_cluster;		  /* struct rail_cluster_settings */
 rail_config_reader rail_config_read_transport;		  /* char[16] */
 rail_config_reader rail_config_read_mtu;		  /* unsigned int */
 rail_config_reader rail_config_read_interface;		  /* char[IFNAMSIZ] */

@@ -15,13 +15,13 @@ enum { ERRNUM_MAXIMUM = 4095 };
 
 static bool is_kind(unsigned int kind)
 {
-	return kind >= RAIL_REGISTRATION_ADD && kind <= RAIL_REGISTRATION_HAND_OVER;
+	return kind >= RAIL_REGISTRATION_ADD && kind <= RAIL_REGISTRATION_MEMBERS;
 }
 
 /* Whether it is about an attachment. */
 static bool has_key(enum rail_registration_kind kind)
 {
-	return kind != RAIL_REGISTRATION_STATUS && kind != RAIL_REGISTRATION_HAND_OVER;
+	return kind >= RAIL_REGISTRATION_ADD && kind <= RAIL_REGISTRATION_CHECK;
 }
 
 int rail_registration_encode(const struct rail_registration_request *request, uint8_t *message,
@@ -42,7 +42,31 @@ int rail_registration_encode(const struct rail_registration_request *request, ui
 		rail_write_string(&writer, key->container_id);
 		rail_write_string(&writer, key->interface);
 	}
+	if (request->kind == RAIL_REGISTRATION_MEMBERS) {
+		if (request->address_count > RAIL_REGISTRATION_MEMBERS_MAXIMUM)
+			return -EMSGSIZE;
+		rail_write_bytes(&writer, request->prefix.bytes, sizeof(request->prefix.bytes));
+		rail_write_u8(&writer, (uint8_t)request->address_count);
+		for (size_t i = 0; i < request->address_count; i++)
+			rail_write_bytes(&writer, request->addresses[i].s6_addr,
+					 sizeof(request->addresses[i].s6_addr));
+	}
 	return writer.failed ? -EMSGSIZE : (int)writer.position;
+}
+
+static bool read_members(struct rail_reader *reader, struct rail_registration_request *request)
+{
+	rail_read_bytes(reader, request->prefix.bytes, sizeof(request->prefix.bytes));
+	request->address_count = rail_read_u8(reader);
+	if (request->address_count > RAIL_REGISTRATION_MEMBERS_MAXIMUM)
+		return false;
+	for (size_t i = 0; i < request->address_count; i++) {
+		rail_read_bytes(reader, request->addresses[i].s6_addr,
+				sizeof(request->addresses[i].s6_addr));
+		if (!rail_prefix_contains(&request->prefix, &request->addresses[i]))
+			return false;
+	}
+	return true;
 }
 
 int rail_registration_decode(const uint8_t *message, size_t size,
@@ -66,6 +90,8 @@ int rail_registration_decode(const uint8_t *message, size_t size,
 		if (*key->network == '\0' || *key->container_id == '\0' || *key->interface == '\0')
 			return -EBADMSG;
 	}
+	if (request.kind == RAIL_REGISTRATION_MEMBERS && !read_members(&reader, &request))
+		return -EBADMSG;
 	if (reader.failed || rail_reader_left(&reader) != 0)
 		return -EBADMSG;
 	*ret_request = request;

@@ -16,17 +16,23 @@ enum rail_registration_kind {
 	RAIL_REGISTRATION_CHECK,
 	RAIL_REGISTRATION_STATUS,
 	RAIL_REGISTRATION_HAND_OVER, /* of a daemon that takes over */
+	RAIL_REGISTRATION_MEMBERS,   /* of other nodes, by railway-meshd */
 };
 
 enum {
 	RAIL_REGISTRATION_VERSION = 1,
 	RAIL_REGISTRATION_MESSAGE_SIZE = 2048, /* of a request and of a reply */
 	RAIL_REGISTRATION_DEADLINE_MS = 10000,
+	RAIL_REGISTRATION_MEMBERS_MAXIMUM = 100, /* of a request */
 };
 
 struct rail_registration_request {
 	enum rail_registration_kind kind;
-	struct rail_attachment_key key; /* empty for STATUS and HAND_OVER */
+	struct rail_attachment_key key; /* empty for STATUS, HAND_OVER and MEMBERS */
+	/* MEMBERS: addresses of one environment whose members have changed. */
+	struct rail_prefix prefix;
+	struct in6_addr addresses[RAIL_REGISTRATION_MEMBERS_MAXIMUM];
+	size_t address_count;
 };
 
 /* The wire format, apart from the socket: tested and fuzzed. Return the size, or -EBADMSG /
@@ -49,7 +55,9 @@ int rail_registration_decode_reply(const uint8_t *message, size_t size,
  *
  * ADD returns when the worker has confirmed that it serves the pod's sockets and answers the name.
  * REMOVE returns when name and sockets are gone in worker and supervisor; it succeeds where nothing
- * is registered. CHECK fails with code 102 where the worker does not serve it.
+ * is registered. CHECK fails with code 102 where the worker does not serve it. MEMBERS returns when
+ * the environment's services and these addresses are answered as the stores have them; it succeeds
+ * where no pod of the environment is registered.
  */
 int rail_registration_ask(const char *socket_path, const struct rail_registration_request *request,
 			  int netns_fd, struct rail_error *error);

@@ -29,8 +29,9 @@ static int open_lock_file(const char *run_directory, const char *path, int *ret_
 	return 0;
 }
 
-int rail_environment_lock_take(const char *run_directory, const struct rail_prefix *prefix,
-			       struct rail_environment_lock *ret_lock, struct rail_error *error)
+int rail_environment_lock_take_within(const char *run_directory, const struct rail_prefix *prefix,
+				      int deadline_ms, struct rail_environment_lock *ret_lock,
+				      struct rail_error *error)
 {
 	struct rail_environment_lock lock = RAIL_ENVIRONMENT_LOCK_NONE;
 	char what[64];
@@ -41,7 +42,7 @@ int rail_environment_lock_take(const char *run_directory, const struct rail_pref
 	(void)snprintf(what, sizeof(what), "environment %02x%02x:%02x%02x:%02x%02x::/48", b[0],
 		       b[1], b[2], b[3], b[4], b[5]);
 
-	int64_t end = rail_monotonic_ms() + RAIL_ENVIRONMENT_LOCK_DEADLINE_MS;
+	int64_t end = rail_monotonic_ms() + deadline_ms;
 	for (;;) {
 		RAIL_CLOSE int fd = -1;
 		struct stat status;
@@ -65,6 +66,13 @@ int rail_environment_lock_take(const char *run_directory, const struct rail_pref
 		*ret_lock = lock;
 		return 0;
 	}
+}
+
+int rail_environment_lock_take(const char *run_directory, const struct rail_prefix *prefix,
+			       struct rail_environment_lock *ret_lock, struct rail_error *error)
+{
+	return rail_environment_lock_take_within(
+		run_directory, prefix, RAIL_ENVIRONMENT_LOCK_DEADLINE_MS, ret_lock, error);
 }
 
 void rail_environment_lock_finish(struct rail_environment_lock *lock, bool empty)

@@ -30,6 +30,11 @@ enum { RAIL_ENVIRONMENT_LOCK_DEADLINE_MS = 60000 };
 int rail_environment_lock_take(const char *run_directory, const struct rail_prefix *prefix,
 			       struct rail_environment_lock *ret_lock, struct rail_error *error);
 
+/* The same with another deadline, for who has others to serve. */
+int rail_environment_lock_take_within(const char *run_directory, const struct rail_prefix *prefix,
+				      int deadline_ms, struct rail_environment_lock *ret_lock,
+				      struct rail_error *error);
+
 /* The work is whole: takes the mark away. empty: the environment has no members here, and its file
  * goes too. */
 void rail_environment_lock_finish(struct rail_environment_lock *lock, bool empty);

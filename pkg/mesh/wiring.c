@@ -87,9 +87,7 @@ static int reconcile(const struct rail_attachment *pod, int netns_fd,
 	return transport->apply(netns_fd, &pod->interface, &changes, error);
 }
 
-/* The netns, where it is still the stored one. Whoever reads or changes the interface in it sees by
- * its key whether that is the stored one, too. */
-static int open_netns(const struct rail_attachment *pod, int *ret_netns_fd)
+int rail_wiring_open_netns(const struct rail_attachment *pod, int *ret_netns_fd)
 {
 	if ((pod->parts & RAIL_PART_INTERFACE) == 0)
 		return -ESTALE;
@@ -101,7 +99,7 @@ static int open_netns(const struct rail_attachment *pod, int *ret_netns_fd)
 int rail_wiring_verify_pod(const struct rail_attachment *pod)
 {
 	RAIL_CLOSE int fd = -1;
-	int result = open_netns(pod, &fd);
+	int result = rail_wiring_open_netns(pod, &fd);
 
 	if (result < 0)
 		return result;
@@ -136,7 +134,7 @@ static int visit_pod(struct rail_store *store, const struct rail_attachment_key 
 		return result;
 	if (ret_pod->owner.pid != 0 && !rail_process_alive(&ret_pod->owner))
 		return -ENODEV;
-	result = open_netns(ret_pod, ret_netns_fd);
+	result = rail_wiring_open_netns(ret_pod, ret_netns_fd);
 	if (result == -ENOENT || result == -ESTALE)
 		return -ENODEV;
 	if (result < 0)
@@ -238,6 +236,26 @@ int rail_wiring_repair(struct rail_store *store, const struct rail_prefix *prefi
 	return each_pod(store, prefix, NULL, gone, reconcile_pod, NULL, error);
 }
 
+/* What may differ for a while and is no fault: a keepalive that railway-meshd sets for a moment,
+ * and where a member of another node was last heard from. */
+static void ignore_passing(struct rail_device *have, struct rail_device *want,
+			   const struct rail_member *members, size_t count,
+			   const struct in6_addr *self)
+{
+	size_t peer = 0;
+
+	for (size_t i = 0; i < have->peer_count; i++)
+		have->peers[i].keepalive_s = 0;
+	/* In wanted_device's order. */
+	for (size_t i = 0; i < count; i++) {
+		if (memcmp(&members[i].address, self, sizeof(*self)) == 0)
+			continue;
+		if (!members[i].local)
+			want->peers[peer].endpoint.family = 0;
+		peer++;
+	}
+}
+
 int rail_wiring_check(struct rail_store *store, const struct rail_attachment *pod, int netns_fd,
 		      struct rail_error *error)
 {
@@ -266,6 +284,7 @@ int rail_wiring_check(struct rail_store *store, const struct rail_attachment *po
 		return rail_fail_code(error, RAIL_CODE_CHECK_FAILED, ESTALE,
 				      "interface '%s' has another key than ADD gave it",
 				      pod->interface.name);
+	ignore_passing(&have, &want, members, count, &pod->address);
 	result = rail_device_difference(&have, &want, time(NULL), &changes, error);
 	if (result < 0)
 		return result;

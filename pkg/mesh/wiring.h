@@ -43,6 +43,13 @@ int rail_wiring_check(struct rail_store *store, const struct rail_attachment *po
 		      struct rail_error *error);
 
 /*
+ * Opens a local pod's netns where it is still the stored one: -ESTALE or -ENOENT where the pod
+ * counts as gone, another negative errno value where that cannot be told. Whoever then reads or
+ * changes the interface in it sees by its key whether that is the stored one, too.
+ */
+int rail_wiring_open_netns(const struct rail_attachment *pod, int *ret_netns_fd);
+
+/*
  * Whether a local pod is there: its netns is still the stored one and the interface in it the
  * stored one, with its key. -ESTALE or -ENOENT where the pod counts as gone; another negative errno
  * value where that cannot be told (no descriptor or no memory is left): it is not gone for that.

@@ -40,6 +40,12 @@ int rail_record_damaged(const struct rail_transaction *transaction, const char *
 /* Code 999: the caller's value does not fit into its record. */
 int rail_record_unwritable(const char *what, struct rail_error *error);
 
+/* Write an environment under its name and its /48, a service under its label and its number. */
+int rail_environment_put(struct rail_transaction *transaction,
+			 const struct rail_environment *environment, struct rail_error *error);
+int rail_service_put(struct rail_transaction *transaction, const struct rail_service *service,
+		     struct rail_error *error);
+
 /*
  * EBUSY where something lives in the /48, or in one service's /64 of it (service NULL: in any).
  * what and name are the message's: "service", "api".

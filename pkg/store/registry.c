@@ -36,16 +36,22 @@ static int find_environment(struct rail_transaction *transaction, const char *na
 	return 1;
 }
 
-static int put_environment(struct rail_transaction *transaction,
-			   const struct rail_environment *environment, struct rail_error *error)
+int rail_environment_put(struct rail_transaction *transaction,
+			 const struct rail_environment *environment, struct rail_error *error)
 {
 	uint8_t record[ENVIRONMENT_RECORD_SIZE];
 	struct rail_writer writer = rail_writer_init(record, sizeof(record));
 
 	rail_write_environment(&writer, environment);
-	return rail_store_put(transaction, RAIL_TABLE_ENVIRONMENTS,
-			      rail_span_of_text(environment->name), rail_span_of_writer(&writer),
-			      error);
+
+	int result = rail_store_put(transaction, RAIL_TABLE_ENVIRONMENTS,
+				    rail_span_of_text(environment->name),
+				    rail_span_of_writer(&writer), error);
+	if (result == 0)
+		result = rail_store_put(transaction, RAIL_TABLE_PREFIXES,
+					rail_span_of_prefix(&environment->prefix),
+					rail_span_of_text(environment->name), error);
+	return result;
 }
 
 int rail_environment_get(struct rail_transaction *transaction, const char *name,
@@ -155,11 +161,7 @@ int rail_environment_ensure(struct rail_transaction *transaction, const char *na
 		return rail_wrap(error, result, "make environment '%s'", name);
 	memcpy(environment.name, name, strlen(name) + 1);
 
-	result = put_environment(transaction, &environment, error);
-	if (result == 0)
-		result = rail_store_put(transaction, RAIL_TABLE_PREFIXES,
-					rail_span_of_prefix(&environment.prefix),
-					rail_span_of_text(name), error);
+	result = rail_environment_put(transaction, &environment, error);
 	if (result < 0)
 		return result;
 	*ret_environment = environment;
@@ -175,7 +177,7 @@ int rail_environment_set_enabled(struct rail_transaction *transaction, const cha
 	if (result < 0)
 		return result;
 	environment.enabled = enabled;
-	return put_environment(transaction, &environment, error);
+	return rail_environment_put(transaction, &environment, error);
 }
 
 int rail_environment_remove(struct rail_transaction *transaction, struct rail_transaction *live,

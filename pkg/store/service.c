@@ -74,9 +74,8 @@ int rail_service_by_number(struct rail_transaction *transaction, const struct ra
 	return rail_service_get(transaction, prefix, label, ret_service, error);
 }
 
-/* Writes a service under its label and its number. */
-static int put_service(struct rail_transaction *transaction, const struct rail_service *service,
-		       struct rail_error *error)
+int rail_service_put(struct rail_transaction *transaction, const struct rail_service *service,
+		     struct rail_error *error)
 {
 	uint8_t record[SERVICE_RECORD_SIZE];
 	struct rail_writer writer = rail_writer_init(record, sizeof(record));
@@ -169,7 +168,7 @@ int rail_service_ensure(struct rail_transaction *transaction, const struct rail_
 
 	result = choose_number(transaction, prefix, label, &service.number, error);
 	if (result == 0)
-		result = put_service(transaction, &service, error);
+		result = rail_service_put(transaction, &service, error);
 	if (result < 0)
 		return rail_wrap(error, result, "make service '%s'", label);
 	*ret_service = service;
@@ -198,7 +197,7 @@ int rail_service_rename(struct rail_transaction *transaction, const struct rail_
 			result = rail_store_delete(transaction, RAIL_TABLE_SERVICES,
 						   rail_service_key(prefix, label, &key), error);
 	}
-	return result < 0 ? result : put_service(transaction, &service, error);
+	return result < 0 ? result : rail_service_put(transaction, &service, error);
 }
 
 int rail_service_remove(struct rail_transaction *transaction, struct rail_transaction *live,

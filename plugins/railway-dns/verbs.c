@@ -4,6 +4,7 @@
 #include <time.h>
 
 #include "pkg/attachment/attachment.h"
+#include "pkg/attachment/cluster.h"
 #include "pkg/attachment/undo.h"
 #include "pkg/base/cleanup.h"
 #include "pkg/base/file.h"
@@ -143,6 +144,7 @@ int dns_add(const struct rail_cni_call *call, struct rail_json **ret_result,
 		(void)rail_attachment_give_up(&operation, &attachment, RAIL_PARTS_ALL, NULL);
 		return result;
 	}
+	rail_cluster_publish(&operation, &attachment.address);
 	*ret_result = RAIL_TAKE_POINTER(document);
 	return 0;
 }

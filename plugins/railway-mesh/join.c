@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "pkg/attachment/cluster.h"
 #include "pkg/attachment/undo.h"
 #include "pkg/base/cleanup.h"
 #include "pkg/base/pause.h"
@@ -112,7 +113,7 @@ int mesh_join(struct rail_operation *operation, struct rail_attachment *attachme
 	struct rail_member member = {
 		.address = attachment->address,
 		.local = true,
-		.published = true,
+		.published = !rail_operation_is_clustered(operation),
 		.node = rail_address_split(&attachment->address).node,
 		.public_key = attachment->interface.public_key,
 		.endpoint = {.family = AF_INET, .port = attachment->interface.listen_port},
@@ -123,5 +124,8 @@ int mesh_join(struct rail_operation *operation, struct rail_attachment *attachme
 
 	result = wire(operation, attachment, netns_fd, &member, &gone, error);
 	rail_attachment_bury(operation, &gone);
+	/* Without the lock, which meshd takes to bring the members of other nodes. */
+	if (result == 0)
+		rail_cluster_publish(operation, &attachment->address);
 	return result;
 }

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "pkg/attachment/attachment.h"
+#include "pkg/attachment/cluster.h"
 #include "pkg/attachment/undo.h"
 #include "pkg/base/cleanup.h"
 #include "pkg/mesh/lock.h"
@@ -214,5 +215,7 @@ int mesh_status(const struct rail_cni_call *call, struct rail_error *error)
 		result = rail_transport_choose(operation.settings.transport, &transport, error);
 	if (result == 0)
 		result = mesh_delegate(call, RAIL_CNI_STATUS, error);
+	if (result == 0)
+		result = rail_cluster_status(&operation, error);
 	return result < 0 ? rail_error_as_status(error, result, RAIL_CODE_NOT_AVAILABLE) : 0;
 }

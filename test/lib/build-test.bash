@@ -17,7 +17,9 @@ make --no-print-directory install DESTDIR="$target" PREFIX=/opt/x CNI_BIN_DIR=/o
 for binary in railway-ipam railway-mesh railway-dns; do
 	check "$binary is installed below DESTDIR and CNI_BIN_DIR" test -x "$target/opt/y/bin/$binary"
 done
-check "railway-resolverd is installed below DESTDIR and PREFIX" test -x "$target/opt/x/sbin/railway-resolverd"
+for daemon in railway-resolverd railway-meshd; do
+	check "$daemon is installed below DESTDIR and PREFIX" test -x "$target/opt/x/sbin/$daemon"
+done
 owner=$(stat -c %u .)
 foreign() { [ -z "$(find build ! -user "$owner" -print -quit)" ]; }
 check "all that was built belongs to the owner of the tree" foreign

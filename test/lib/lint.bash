@@ -47,6 +47,7 @@ libraries() {
 		libmnl/ pkg/net/.*
 		sodium pkg/wg/key\.c|pkg/dns/hash\.c
 		ares.h pkg/dns/ares\.[ch]
+		curl/ pkg/cluster/http\.c
 		seccomp.h plugins/railway-dns/resolverd/filter\.c
 	EOF
 	return $bad

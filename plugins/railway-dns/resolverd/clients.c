@@ -7,8 +7,8 @@
 
 #include "pkg/base/cleanup.h"
 #include "pkg/base/file.h"
+#include "pkg/base/listener.h"
 #include "pkg/base/log.h"
-#include "plugins/railway-dns/resolverd/listener.h"
 
 enum {
 	CLIENTS_MAXIMUM = 64, /* more wait in the kernel's queue */
@@ -69,6 +69,7 @@ static const char *kind_name(enum rail_registration_kind kind)
 		[RAIL_REGISTRATION_CHECK] = "CHECK",
 		[RAIL_REGISTRATION_STATUS] = "STATUS",
 		[RAIL_REGISTRATION_HAND_OVER] = "HAND_OVER",
+		[RAIL_REGISTRATION_MEMBERS] = "MEMBERS",
 	};
 
 	return names[kind];
@@ -192,6 +193,14 @@ static void handle(struct client *client, int netns_fd)
 		break;
 	case RAIL_REGISTRATION_HAND_OVER:
 		handle_hand_over(client);
+		break;
+	case RAIL_REGISTRATION_MEMBERS:
+		/* A worker that is not up gets everything when it comes. */
+		if (rail_pods_members_changed(clients->pods, &client->request, &error) < 0 ||
+		    !rail_worker_process_is_up(clients->worker))
+			finish(client, &error);
+		else
+			ask_worker(client);
 		break;
 	}
 }
@@ -426,7 +435,7 @@ int rail_clients_listen(struct rail_loop *loop, const char *path, struct rail_cl
 			struct rail_error *error)
 {
 	struct rail_listener listener = RAIL_LISTENER_CLOSED;
-	int result = rail_listener_open(path, &listener, error);
+	int result = rail_listener_open(path, "resolverSocket", &listener, error);
 
 	if (result == 0)
 		result = rail_clients_adopt(loop, &listener, ret_clients, error);

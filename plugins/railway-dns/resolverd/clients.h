@@ -1,8 +1,8 @@
 #pragma once
 
+#include "pkg/base/listener.h"
 #include "pkg/base/loop.h"
 #include "pkg/dns/registration.h"
-#include "plugins/railway-dns/resolverd/listener.h"
 #include "plugins/railway-dns/resolverd/pods.h"
 #include "plugins/railway-dns/resolverd/process.h"
 

@@ -1,8 +1,8 @@
 #pragma once
 
+#include "pkg/base/listener.h"
 #include "pkg/base/loop.h"
 #include "pkg/store/live.h"
-#include "plugins/railway-dns/resolverd/listener.h"
 #include "plugins/railway-dns/resolverd/sockets.h"
 
 /*

@@ -1,5 +1,4 @@
 #include <errno.h>
-#include <fcntl.h>
 #include <getopt.h>
 #include <limits.h>
 #include <stdio.h>
@@ -7,6 +6,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "pkg/base/daemon.h"
 #include "pkg/base/log.h"
 #include "pkg/config/settings.h"
 #include "plugins/railway-dns/resolverd/sandbox.h"
@@ -109,21 +109,6 @@ static int parse_options(int argc, char **argv, struct rail_supervisor_options *
 	return 0;
 }
 
-/* A closed standard file would become some socket of ours, and take what is meant for the log. */
-static int open_standard_files(void)
-{
-	for (;;) {
-		int fd = open("/dev/null", O_RDWR | O_CLOEXEC);
-
-		if (fd < 0)
-			return -errno;
-		if (fd > STDERR_FILENO)
-			return close(fd);
-		if (fcntl(fd, F_SETFD, 0) < 0)
-			return -errno;
-	}
-}
-
 int main(int argc, char **argv)
 {
 	struct rail_supervisor_options options = {
@@ -171,7 +156,7 @@ int main(int argc, char **argv)
 
 	(void)snprintf(uid, sizeof(uid), "%u", (unsigned int)options.worker_uid);
 	options.arguments = arguments;
-	if (open_standard_files() < 0 || rail_supervise(&options, &error) < 0) {
+	if (rail_open_standard_files() < 0 || rail_supervise(&options, &error) < 0) {
 		rail_log(RAIL_LOG_ERROR, "railway-resolverd cannot run", "error", error.message,
 			 NULL);
 		return EXIT_FAILURE;

@@ -144,6 +144,46 @@ static void send_environment(struct rail_pods *pods, struct environment *environ
 			send_replica_remove(pods, &pod->record);
 }
 
+/* The names of which only these addresses are sent; what is not among the names is gone. */
+static void send_changed(struct rail_pods *pods, const struct rail_environment_names *names,
+			 const struct in6_addr *address)
+{
+	struct rail_environment_names one = {.prefix = names->prefix, .replica_count = 1};
+
+	for (size_t i = 0; i < names->replica_count; i++) {
+		if (!IN6_ARE_ADDR_EQUAL(&names->replicas[i].address, address))
+			continue;
+		one.replicas = &names->replicas[i];
+		send_names(pods, &one);
+		return;
+	}
+	tell(pods, &(struct rail_channel_message){.kind = RAIL_CHANNEL_REPLICA_REMOVE,
+						  .prefix = names->prefix,
+						  .address = *address});
+}
+
+int rail_pods_members_changed(struct rail_pods *pods,
+			      const struct rail_registration_request *request,
+			      struct rail_error *error)
+{
+	RAIL_CLEANUP(rail_environment_names_done)
+	struct rail_environment_names names = {0};
+
+	if (environment_get(pods, &request->prefix) == NULL)
+		return 0;
+	int result = rail_environment_names_read(pods->store, &request->prefix, &names, error);
+	if (result < 0)
+		return result;
+
+	struct rail_environment_names services = names;
+
+	services.replica_count = 0;
+	send_names(pods, &services);
+	for (size_t i = 0; i < request->address_count; i++)
+		send_changed(pods, &names, &request->addresses[i]);
+	return 0;
+}
+
 static void on_retry(void *context)
 {
 	struct rail_pods *pods = context;

@@ -1,5 +1,6 @@
 #pragma once
 
+#include "pkg/dns/registration.h"
 #include <stdbool.h>
 
 #include "pkg/base/loop.h"
@@ -46,6 +47,14 @@ int rail_pods_register(struct rail_pods *pods, const struct rail_attachment_key 
 bool rail_pods_unregister(struct rail_pods *pods, const struct rail_attachment_key *key);
 /* The number of a pod that is served, 0 where it is not. */
 uint64_t rail_pods_find(const struct rail_pods *pods, const struct rail_attachment_key *key);
+
+/*
+ * Members of other nodes have changed: has the worker answer with an environment's services, and
+ * with these addresses, as the stores have them now. Nothing where no pod of it is registered.
+ */
+int rail_pods_members_changed(struct rail_pods *pods,
+			      const struct rail_registration_request *request,
+			      struct rail_error *error);
 
 /* Tells a new worker everything. */
 void rail_pods_send_all(struct rail_pods *pods);

@@ -9,15 +9,15 @@
 #include <sys/socket.h>
 
 #include "pkg/base/cleanup.h"
-#include "pkg/base/file.h"
+#include "pkg/base/daemon.h"
 #include "pkg/base/log.h"
 #include "pkg/base/loop.h"
+#include "pkg/base/notify.h"
 #include "pkg/config/settings.h"
 #include "plugins/railway-dns/resolverd/clients.h"
 #include "plugins/railway-dns/resolverd/exposition.h"
 #include "plugins/railway-dns/resolverd/handover.h"
 #include "plugins/railway-dns/resolverd/nameservers.h"
-#include "plugins/railway-dns/resolverd/notify.h"
 #include "plugins/railway-dns/resolverd/pods.h"
 #include "plugins/railway-dns/resolverd/process.h"
 #include "plugins/railway-dns/resolverd/sandbox.h"
@@ -51,7 +51,6 @@ struct supervisor {
 static void become_ready(struct supervisor *supervisor)
 {
 	char count[24];
-	int fd = supervisor->options->ready_fd;
 
 	supervisor->ready = true;
 	(void)snprintf(count, sizeof(count), "%zu", rail_pods_count(supervisor->pods));
@@ -60,12 +59,7 @@ static void become_ready(struct supervisor *supervisor)
 	rail_handed_confirm(&supervisor->handed);
 	rail_handed_done(&supervisor->handed);
 	rail_notify("READY=1");
-	if (fd >= 0) {
-		ssize_t written = write(fd, "\n", 1);
-
-		(void)written;
-		(void)close(fd);
-	}
+	rail_tell_ready(supervisor->options->ready_fd);
 }
 
 static void worker_up(void *context)
@@ -208,25 +202,6 @@ static int take_signals(struct supervisor *supervisor, struct rail_error *error)
 			       supervisor, &supervisor->signals_source, error);
 }
 
-/* The run directory is also the live store's, and made by whoever comes first. */
-static int make_socket_directory(const char *socket_path, struct rail_error *error)
-{
-	char directory[RAIL_SOCKET_PATH_SIZE];
-	size_t length = strlen(socket_path);
-
-	if (length >= sizeof(directory))
-		return rail_fail(error, ENAMETOOLONG, "resolverSocket '%s' is too long",
-				 socket_path);
-	memcpy(directory, socket_path, length + 1);
-
-	char *slash = strrchr(directory, '/');
-
-	if (slash == NULL || slash == directory)
-		return 0;
-	*slash = '\0';
-	return rail_make_directories(directory, error);
-}
-
 /* Listens at the registration socket, or takes it over from who does. */
 static int get_socket(struct supervisor *supervisor, struct rail_error *error)
 {
@@ -304,7 +279,7 @@ static int start(struct supervisor *supervisor, struct rail_error *error)
 	if (result == 0)
 		result = take_signals(supervisor, error);
 	if (result == 0)
-		result = make_socket_directory(settings->resolver_socket, error);
+		result = rail_make_socket_directory(settings->resolver_socket, error);
 	/* First: a second daemon must not touch anything. */
 	if (result == 0)
 		result = get_socket(supervisor, error);

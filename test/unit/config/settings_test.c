@@ -123,7 +123,7 @@ Test(config_settings, every_key_has_a_default)
 		cr_assert_str_eq(settings.mesh_socket, "/run/railway/mesh.sock");
 		cr_assert(IN6_IS_ADDR_UNSPECIFIED(&settings.endpoint));
 		cr_assert_eq(settings.listen_port_count, 0);
-		cr_assert_not(settings.has_cluster);
+		cr_assert_eq(settings.cluster.endpoint_count, 0);
 		cr_assert_str_eq(settings.transport, "auto");
 		cr_assert_eq(settings.mtu, 0);
 		cr_assert_str_eq(settings.interface, "");
@@ -327,8 +327,6 @@ Test(config_settings, an_error_says_what_was_given)
 
 Test(config_settings, what_is_not_supported_yet)
 {
-	refused(RAIL_PLUGIN_MESH, "\"cluster\":{\"endpoints\":[]}", RAIL_CODE_UNSUPPORTED_FIELD,
-		"railway-meshd");
 }
 
 Test(config_settings, unknown_keys_name_the_nearest)
@@ -591,4 +589,59 @@ Test(config_settings, a_run_directory_too_long_for_its_sockets)
 		keys, sizeof(keys),
 		"\"runDirectory\":\"/%0100d\",\"resolverSocket\":\"/r\",\"meshSocket\":\"/m\"", 0);
 	cr_assert_str_eq(good(RAIL_PLUGIN_DNS, keys).resolver_socket, "/r");
+}
+
+Test(config_settings, a_cluster)
+{
+	struct rail_settings settings;
+	struct rail_error error;
+	const char *keys = "\"cluster\":{\"endpoints\":[\"https://192.0.2.1:2379/\","
+			   "\"https://[2001:db8::1]:2379\"],\"ca\":\"/ca\",\"cert\":\"/cert\","
+			   "\"key\":\"/key\",\"user\":\"railway\",\"password\":\"/secret\"}";
+
+	cr_assert_eq(read_settings(RAIL_PLUGIN_MESH, keys, &settings, &error), 0, "%s",
+		     error.message);
+	cr_assert_eq(settings.cluster.endpoint_count, 2);
+	cr_assert_str_eq(settings.cluster.endpoints[0], "https://192.0.2.1:2379");
+	cr_assert_str_eq(settings.cluster.endpoints[1], "https://[2001:db8::1]:2379");
+	cr_assert_str_eq(settings.cluster.ca, "/ca");
+	cr_assert_str_eq(settings.cluster.certificate, "/cert");
+	cr_assert_str_eq(settings.cluster.key, "/key");
+	cr_assert_str_eq(settings.cluster.user, "railway");
+	cr_assert_str_eq(settings.cluster.password_file, "/secret");
+	cr_assert_eq(settings.cluster.lease_s, 30);
+}
+
+Test(config_settings, a_cluster_that_is_none)
+{
+	static const struct {
+		const char *value;
+		int code;
+		const char *says;
+	} cases[] = {
+		{"{}", RAIL_CODE_INVALID_CONFIG, "must have the key endpoints"},
+		{"[]", RAIL_CODE_INVALID_CONFIG, "must be an object"},
+		{"{\"endpoints\":[]}", RAIL_CODE_INVALID_CONFIG, "cluster.endpoints"},
+		{"{\"endpoints\":[\"ftp://x\"]}", RAIL_CODE_INVALID_CONFIG, "list of 1 to 16"},
+		{"{\"endpoints\":[\"http://\"]}", RAIL_CODE_INVALID_CONFIG, "list of 1 to 16"},
+		{"{\"endpoints\":[\"http://x/v3\"]}", RAIL_CODE_INVALID_CONFIG, "list of 1 to 16"},
+		{"{\"endpoints\":[\"http://u:p@x:1\"]}", RAIL_CODE_INVALID_CONFIG, "list of 1"},
+		{"{\"endpoints\":[\"http://x:1\"],\"ca\":\"/ca\"}", RAIL_CODE_INVALID_CONFIG,
+		 "https://"},
+		{"{\"endpoints\":[\"https://x:1\"],\"cert\":\"/c\"}", RAIL_CODE_INVALID_CONFIG,
+		 "both cert and key"},
+		{"{\"endpoints\":[\"http://x:1\"],\"user\":\"u\"}", RAIL_CODE_INVALID_CONFIG,
+		 "both user and password"},
+		{"{\"endpoints\":[\"http://x:1\"],\"lease\":4}", RAIL_CODE_INVALID_CONFIG,
+		 "cluster.lease"},
+		{"{\"endpoints\":[\"http://x:1\"],\"port\":4}", RAIL_CODE_UNSUPPORTED_FIELD,
+		 "unknown key 'cluster.port'"},
+	};
+
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		char keys[256];
+
+		(void)snprintf(keys, sizeof(keys), "\"cluster\":%s", cases[i].value);
+		refused(RAIL_PLUGIN_MESH, keys, cases[i].code, cases[i].says);
+	}
 }

@@ -20,6 +20,13 @@ static struct rail_registration_request make_request(enum rail_registration_kind
 
 	if (kind == RAIL_REGISTRATION_STATUS || kind == RAIL_REGISTRATION_HAND_OVER)
 		return request;
+	if (kind == RAIL_REGISTRATION_MEMBERS) {
+		memset(request.prefix.bytes, 0xfd, sizeof(request.prefix.bytes));
+		request.address_count = RAIL_REGISTRATION_MEMBERS_MAXIMUM;
+		for (size_t i = 0; i < request.address_count; i++)
+			memset(&request.addresses[i], 0xfd, sizeof(request.addresses[i]));
+		return request;
+	}
 	/* As long as each may be. */
 	memset(request.key.network, 'n', sizeof(request.key.network) - 1);
 	memset(request.key.container_id, 'c', sizeof(request.key.container_id) - 1);
@@ -29,8 +36,7 @@ static struct rail_registration_request make_request(enum rail_registration_kind
 
 Test(dns_registration, requests_come_back_as_they_were_sent)
 {
-	for (unsigned int kind = RAIL_REGISTRATION_ADD; kind <= RAIL_REGISTRATION_HAND_OVER;
-	     kind++) {
+	for (unsigned int kind = RAIL_REGISTRATION_ADD; kind <= RAIL_REGISTRATION_MEMBERS; kind++) {
 		const struct rail_registration_request sent = make_request(kind);
 		struct rail_registration_request received;
 		uint8_t bytes[RAIL_REGISTRATION_MESSAGE_SIZE];
@@ -91,7 +97,7 @@ Test(dns_registration, another_version_and_unknown_kinds_are_refused)
 	struct rail_registration_request request;
 	const uint8_t version[] = {RAIL_REGISTRATION_VERSION + 1, RAIL_REGISTRATION_STATUS};
 	const uint8_t none[] = {RAIL_REGISTRATION_VERSION, 0};
-	const uint8_t unknown[] = {RAIL_REGISTRATION_VERSION, RAIL_REGISTRATION_HAND_OVER + 1};
+	const uint8_t unknown[] = {RAIL_REGISTRATION_VERSION, RAIL_REGISTRATION_MEMBERS + 1};
 
 	cr_assert_eq(rail_registration_decode(version, sizeof(version), &request), -EPROTO);
 	cr_assert_eq(rail_registration_decode(none, sizeof(none), &request), -EBADMSG);

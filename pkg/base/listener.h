@@ -5,8 +5,8 @@
 #include "pkg/base/error.h"
 
 /*
- * The registration socket's place in the file system: only root may use it (0600), and one daemon
- * serves it.
+ * The place in the file system of a daemon's socket (SOCK_SEQPACKET): only root may use it (0600),
+ * and one daemon serves it.
  */
 
 struct rail_listener {
@@ -23,9 +23,10 @@ struct rail_listener {
 
 /*
  * Listens at the path, non-blocking. A socket that a dead daemon left there is replaced; where one
- * serves it, EADDRINUSE. The lock keeps two apart that start at once.
+ * serves it, EADDRINUSE. The lock keeps two apart that start at once. key: of the configuration,
+ * for messages.
  */
-int rail_listener_open(const char *path, struct rail_listener *ret_listener,
+int rail_listener_open(const char *path, const char *key, struct rail_listener *ret_listener,
 		       struct rail_error *error);
 /* Closes both and leaves the socket in its place: it is another daemon's. */
 void rail_listener_release(struct rail_listener *listener);

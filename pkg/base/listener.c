@@ -1,4 +1,4 @@
-#include "plugins/railway-dns/resolverd/listener.h"
+#include "pkg/base/listener.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -30,8 +30,7 @@ static int lock(struct rail_listener *listener, struct rail_error *error)
 	int result = rail_lock_file(listener->lock, PREDECESSOR_MS, path, error);
 
 	if (result == -ETIMEDOUT)
-		return rail_fail(error, EADDRINUSE,
-				 "another railway-resolverd serves '%s' (it holds '%s')",
+		return rail_fail(error, EADDRINUSE, "another daemon serves '%s' (it holds '%s')",
 				 listener->path, path);
 	return result;
 }
@@ -45,7 +44,7 @@ static int try_connect(const struct sockaddr_un *address)
 	return 0;
 }
 
-/* Whether nobody serves the socket: with the lock held, that is no resolver that we know. */
+/* Whether nobody serves the socket: with the lock held, that is no daemon of ours. */
 static bool is_stale(const struct sockaddr_un *address)
 {
 	int64_t end_ms = rail_monotonic_ms() + PREDECESSOR_MS;
@@ -105,7 +104,7 @@ static int listen_at(struct rail_listener *listener, struct rail_error *error)
 	return 0;
 }
 
-int rail_listener_open(const char *path, struct rail_listener *ret_listener,
+int rail_listener_open(const char *path, const char *key, struct rail_listener *ret_listener,
 		       struct rail_error *error)
 {
 	size_t length = strlen(path);
@@ -113,8 +112,8 @@ int rail_listener_open(const char *path, struct rail_listener *ret_listener,
 
 	if (length == 0 || length >= sizeof(listener.path))
 		return rail_fail_code(error, RAIL_CODE_INVALID_CONFIG, ENAMETOOLONG,
-				      "resolverSocket '%s' has %zu bytes, a socket's path 1 to %zu",
-				      path, length, sizeof(listener.path) - 1);
+				      "%s '%s' has %zu bytes, a socket's path 1 to %zu", key, path,
+				      length, sizeof(listener.path) - 1);
 	memcpy(listener.path, path, length + 1);
 
 	int result = lock(&listener, error);

@@ -1,4 +1,4 @@
-#include "plugins/railway-dns/resolverd/notify.h"
+#include "pkg/base/notify.h"
 
 #include <errno.h>
 #include <stddef.h>

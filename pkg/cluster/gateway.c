@@ -1,0 +1,478 @@
+#include "pkg/cluster/gateway.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "pkg/base/cleanup.h"
+#include "pkg/cluster/base64.h"
+
+enum { INT64_TEXT_SIZE = 24 };
+
+/* ---- making requests: a put that fails shows when the document is printed ---- */
+
+struct document {
+	struct rail_json *json;
+	bool failed;
+};
+
+static void document_done(struct document *document)
+{
+	rail_json_free(document->json);
+}
+
+#define DOCUMENT RAIL_CLEANUP(document_done) struct document
+
+static struct document document_new(void)
+{
+	return (struct document){.json = rail_json_new_object()};
+}
+
+static void put(struct document *document, const char *key, struct rail_json *value)
+{
+	if (rail_json_put(document->json, key, value) < 0)
+		document->failed = true;
+}
+
+static void put_bytes(struct document *document, const char *key, const char *bytes, size_t size)
+{
+	RAIL_FREE char *text = rail_base64_encode(bytes, size);
+
+	put(document, key, text == NULL ? NULL : rail_json_new_string(text));
+}
+
+static void put_text(struct document *document, const char *key, const char *text)
+{
+	put_bytes(document, key, text, strlen(text));
+}
+
+static void put_number(struct document *document, const char *key, int64_t number)
+{
+	char text[INT64_TEXT_SIZE];
+
+	(void)snprintf(text, sizeof(text), "%" PRId64, number);
+	put(document, key, rail_json_new_string(text));
+}
+
+/* Consumes the inner one. */
+static void put_document(struct document *document, const char *key, struct document *inner)
+{
+	document->failed = document->failed || inner->failed;
+	put(document, key, RAIL_TAKE_POINTER(inner->json));
+}
+
+static char *print(const struct document *document)
+{
+	return document->json == NULL || document->failed ? NULL : rail_json_print(document->json);
+}
+
+/* The first key that does not begin so. A key of ours never ends with 0xff. */
+static void put_prefix_end(struct document *document, const char *prefix)
+{
+	RAIL_FREE char *end = strdup(prefix);
+	size_t size = strlen(prefix);
+
+	if (end == NULL || size == 0) {
+		document->failed = true;
+		return;
+	}
+	end[size - 1] = (char)(end[size - 1] + 1);
+	put_text(document, "range_end", end);
+}
+
+char *rail_etcd_encode_range(const struct rail_etcd_range *range)
+{
+	DOCUMENT document = document_new();
+
+	/* The key right behind another one is that one with a NUL. */
+	if (range->after != NULL)
+		put_bytes(&document, "key", range->after, strlen(range->after) + 1);
+	else
+		put_text(&document, "key", range->key);
+	if (range->prefix)
+		put_prefix_end(&document, range->key);
+	if (range->revision != 0)
+		put_number(&document, "revision", range->revision);
+	if (range->limit != 0)
+		put_number(&document, "limit", range->limit);
+	if (range->keys_only)
+		put(&document, "keys_only", rail_json_new_boolean(true));
+	return print(&document);
+}
+
+static struct document encode_operation(const struct rail_etcd_operation *operation)
+{
+	static const char *const names[] = {
+		[RAIL_ETCD_PUT] = "request_put",
+		[RAIL_ETCD_DELETE] = "request_delete_range",
+		[RAIL_ETCD_GET] = "request_range",
+	};
+	struct document document = document_new();
+	DOCUMENT inner = document_new();
+
+	put_text(&inner, "key", operation->key);
+	if (operation->kind == RAIL_ETCD_PUT) {
+		put_text(&inner, "value", operation->value);
+		if (operation->lease != 0)
+			put_number(&inner, "lease", operation->lease);
+	}
+	put_document(&document, names[operation->kind], &inner);
+	return document;
+}
+
+static void put_operations(struct document *document, const char *key,
+			   const struct rail_etcd_operation *operations, size_t count)
+{
+	struct rail_json *list = rail_json_new_array();
+
+	for (size_t i = 0; i < count; i++) {
+		struct document one = encode_operation(&operations[i]);
+
+		if (one.failed || rail_json_append(list, one.json) < 0)
+			document->failed = true;
+	}
+	put(document, key, list);
+}
+
+char *rail_etcd_encode_transaction(const struct rail_etcd_transaction *transaction)
+{
+	DOCUMENT document = document_new();
+	struct rail_json *compares = rail_json_new_array();
+
+	for (size_t i = 0; i < transaction->compare_count; i++) {
+		const struct rail_etcd_compare *compare = &transaction->compares[i];
+		struct document one = document_new();
+
+		put_text(&one, "key", compare->key);
+		put(&one, "target", rail_json_new_string("MOD"));
+		put(&one, "result", rail_json_new_string("EQUAL"));
+		put_number(&one, "mod_revision", compare->mod_revision);
+		if (one.failed || rail_json_append(compares, one.json) < 0)
+			document.failed = true;
+	}
+	put(&document, "compare", compares);
+	put_operations(&document, "success", transaction->success, transaction->success_count);
+	put_operations(&document, "failure", transaction->failure, transaction->failure_count);
+	return print(&document);
+}
+
+char *rail_etcd_encode_grant(int64_t ttl_s)
+{
+	DOCUMENT document = document_new();
+
+	put_number(&document, "TTL", ttl_s);
+	return print(&document);
+}
+
+char *rail_etcd_encode_lease(int64_t lease)
+{
+	DOCUMENT document = document_new();
+
+	put_number(&document, "ID", lease);
+	return print(&document);
+}
+
+char *rail_etcd_encode_watch(const char *prefix, int64_t start_revision)
+{
+	DOCUMENT document = document_new();
+	DOCUMENT create = document_new();
+
+	put_text(&create, "key", prefix);
+	put_prefix_end(&create, prefix);
+	put_number(&create, "start_revision", start_revision);
+	put_document(&document, "create_request", &create);
+	return print(&document);
+}
+
+char *rail_etcd_encode_authenticate(const char *user, const char *password)
+{
+	DOCUMENT document = document_new();
+
+	put(&document, "name", rail_json_new_string(user));
+	put(&document, "password", rail_json_new_string(password));
+	return print(&document);
+}
+
+/* ---- understanding answers ---- */
+
+static int fail_answer(struct rail_error *error)
+{
+	return rail_fail_code(
+		error, RAIL_CODE_TRY_AGAIN, EPROTO,
+		"etcd gave an answer that is not understood; does 'cluster.endpoints' "
+		"name etcd 3.4 or later, and no proxy?");
+}
+
+/* A number in a string, as the gateway writes int64; absent: 0. */
+static bool read_number(const struct rail_json *object, const char *key, int64_t *ret_number)
+{
+	const struct rail_json *value = rail_json_get(object, key);
+	const char *text = rail_json_string(value);
+	char *end;
+
+	*ret_number = 0;
+	if (value == NULL)
+		return true;
+	if (text == NULL)
+		return rail_json_integer(value, INT32_MIN, INT32_MAX, ret_number) == 0;
+	if (*text != '-' && (*text < '0' || *text > '9'))
+		return false;
+	errno = 0;
+	*ret_number = strtoll(text, &end, 10);
+	return errno == 0 && *end == '\0';
+}
+
+static bool read_header(const struct rail_json *answer, struct rail_etcd_header *ret_header)
+{
+	const struct rail_json *header = rail_json_get(answer, "header");
+	const char *cluster = rail_json_string(rail_json_get(header, "cluster_id"));
+
+	*ret_header = (struct rail_etcd_header){.revision = 0};
+	if (rail_json_type(answer) != RAIL_JSON_OBJECT)
+		return false;
+	if (cluster != NULL && strlen(cluster) < sizeof(ret_header->cluster_id))
+		memcpy(ret_header->cluster_id, cluster, strlen(cluster) + 1);
+	return read_number(header, "revision", &ret_header->revision);
+}
+
+void rail_etcd_records_done(struct rail_etcd_records *records)
+{
+	for (size_t i = 0; i < records->count; i++) {
+		free(records->records[i].key);
+		free(records->records[i].value);
+	}
+	free(records->records);
+	*records = (struct rail_etcd_records){.count = 0};
+}
+
+const struct rail_etcd_record *rail_etcd_records_find(const struct rail_etcd_records *records,
+						      const char *key)
+{
+	for (size_t i = 0; i < records->count; i++)
+		if (strcmp(records->records[i].key, key) == 0)
+			return &records->records[i];
+	return NULL;
+}
+
+/* Text of at most maximum bytes, without NUL; *ret_text NULL where it is more than that. false: no
+ * Base64 at all. */
+static bool read_text(const struct rail_json *object, const char *key, size_t maximum,
+		      char **ret_text)
+{
+	const struct rail_json *value = rail_json_get(object, key);
+	const char *encoded = value == NULL ? "" : rail_json_string(value);
+	size_t size;
+
+	*ret_text = NULL;
+	if (encoded == NULL)
+		return false;
+	if (strlen(encoded) > (maximum + 2) / 3 * 4)
+		return true;
+
+	RAIL_FREE char *text = rail_base64_decode(encoded, &size);
+
+	if (text == NULL)
+		return false;
+	if (size <= maximum && strlen(text) == size)
+		*ret_text = RAIL_TAKE_POINTER(text);
+	return true;
+}
+
+/* Appends one; 0, or a negative errno value. */
+static int read_record(const struct rail_json *json, bool deleted, size_t capacity,
+		       struct rail_etcd_records *records)
+{
+	struct rail_etcd_record record = {.deleted = deleted};
+	RAIL_FREE char *key = NULL;
+	RAIL_FREE char *value = NULL;
+
+	if (rail_json_type(json) != RAIL_JSON_OBJECT ||
+	    !read_number(json, "create_revision", &record.create_revision) ||
+	    !read_number(json, "mod_revision", &record.mod_revision) ||
+	    !read_number(json, "lease", &record.lease) ||
+	    !read_text(json, "key", RAIL_ETCD_KEY_MAXIMUM, &key) ||
+	    !read_text(json, "value", RAIL_ETCD_VALUE_MAXIMUM, &value))
+		return -EPROTO;
+	if (key == NULL || records->count == capacity)
+		return 0;
+	record.key = RAIL_TAKE_POINTER(key);
+	if (!deleted)
+		record.value = RAIL_TAKE_POINTER(value);
+	records->records[records->count++] = record;
+	return 0;
+}
+
+static int reserve(struct rail_etcd_records *records, size_t more)
+{
+	struct rail_etcd_record *grown =
+		reallocarray(records->records, records->count + more + 1, sizeof(*grown));
+
+	if (grown == NULL)
+		return -ENOMEM;
+	records->records = grown;
+	return 0;
+}
+
+static int read_records(const struct rail_json *list, struct rail_etcd_records *records)
+{
+	size_t capacity = records->count + rail_json_count(list);
+
+	if (list == NULL)
+		return 0;
+	if (rail_json_type(list) != RAIL_JSON_ARRAY)
+		return -EPROTO;
+
+	int result = reserve(records, rail_json_count(list));
+
+	for (const struct rail_json *value = rail_json_first(list); result == 0 && value != NULL;
+	     value = rail_json_next(value))
+		result = read_record(value, false, capacity, records);
+	return result;
+}
+
+static int outcome(int result, struct rail_error *error)
+{
+	if (result == -ENOMEM)
+		return rail_fail(error, ENOMEM, "no memory for etcd's answer");
+	return result < 0 ? fail_answer(error) : 0;
+}
+
+int rail_etcd_parse_range(const struct rail_json *answer, struct rail_etcd_header *ret_header,
+			  struct rail_etcd_records *ret_records, bool *ret_more,
+			  struct rail_error *error)
+{
+	struct rail_etcd_records records = {.count = 0};
+	int result = read_header(answer, ret_header)
+			     ? read_records(rail_json_get(answer, "kvs"), &records)
+			     : -EPROTO;
+
+	if (result < 0) {
+		rail_etcd_records_done(&records);
+		return outcome(result, error);
+	}
+	*ret_records = records;
+	*ret_more = rail_json_is_true(rail_json_get(answer, "more"));
+	return 0;
+}
+
+int rail_etcd_parse_transaction(const struct rail_json *answer, struct rail_etcd_header *ret_header,
+				bool *ret_succeeded, struct rail_etcd_records *ret_records,
+				struct rail_error *error)
+{
+	const struct rail_json *responses = rail_json_get(answer, "responses");
+	struct rail_etcd_records records = {.count = 0};
+	int result = read_header(answer, ret_header) ? 0 : -EPROTO;
+
+	for (const struct rail_json *value = rail_json_first(responses);
+	     result == 0 && value != NULL; value = rail_json_next(value))
+		result = read_records(rail_json_get(rail_json_get(value, "response_range"), "kvs"),
+				      &records);
+	if (result < 0) {
+		rail_etcd_records_done(&records);
+		return outcome(result, error);
+	}
+	*ret_records = records;
+	*ret_succeeded = rail_json_is_true(rail_json_get(answer, "succeeded"));
+	return 0;
+}
+
+int rail_etcd_parse_lease(const struct rail_json *answer, struct rail_etcd_header *ret_header,
+			  int64_t *ret_lease, int64_t *ret_ttl_s, struct rail_error *error)
+{
+	/* keepalive streams, so its answer stands below "result". */
+	const struct rail_json *result = rail_json_get(answer, "result");
+	int64_t lease;
+	int64_t ttl_s;
+
+	if (result == NULL)
+		result = answer;
+	if (!read_header(result, ret_header) || !read_number(result, "ID", &lease) ||
+	    !read_number(result, "TTL", &ttl_s) || lease == 0)
+		return fail_answer(error);
+	*ret_lease = lease;
+	*ret_ttl_s = ttl_s;
+	return 0;
+}
+
+int rail_etcd_parse_authenticate(const struct rail_json *answer, const char **ret_token,
+				 struct rail_error *error)
+{
+	const char *token = rail_json_string(rail_json_get(answer, "token"));
+
+	if (token == NULL || *token == '\0')
+		return fail_answer(error);
+	*ret_token = token;
+	return 0;
+}
+
+static int read_events(const struct rail_json *list, struct rail_etcd_records *records)
+{
+	size_t capacity = rail_json_count(list);
+
+	if (list == NULL)
+		return 0;
+	if (rail_json_type(list) != RAIL_JSON_ARRAY)
+		return -EPROTO;
+
+	int result = reserve(records, capacity);
+
+	for (const struct rail_json *event = rail_json_first(list); result == 0 && event != NULL;
+	     event = rail_json_next(event)) {
+		const char *type = rail_json_string(rail_json_get(event, "type"));
+		bool deleted = type != NULL && strcmp(type, "DELETE") == 0;
+
+		result = read_record(rail_json_get(event, "kv"), deleted, capacity, records);
+	}
+	return result;
+}
+
+int rail_etcd_parse_watch(const struct rail_json *line, struct rail_etcd_watch_answer *ret_answer,
+			  struct rail_error *error)
+{
+	const struct rail_json *result = rail_json_get(line, "result");
+	struct rail_etcd_watch_answer answer = {.created = false};
+
+	if (result == NULL) {
+		const char *message = NULL;
+
+		(void)rail_etcd_parse_error(line, &message);
+		return message == NULL ? fail_answer(error)
+				       : rail_fail_code(error, RAIL_CODE_TRY_AGAIN, EIO,
+							"etcd ended a watch: %.200s", message);
+	}
+
+	int outcome_of_events = -EPROTO;
+
+	if (read_header(result, &answer.header) &&
+	    read_number(result, "compact_revision", &answer.compact_revision))
+		outcome_of_events = read_events(rail_json_get(result, "events"), &answer.events);
+	if (outcome_of_events < 0) {
+		rail_etcd_records_done(&answer.events);
+		return outcome(outcome_of_events, error);
+	}
+	answer.created = rail_json_is_true(rail_json_get(result, "created"));
+	answer.canceled = rail_json_is_true(rail_json_get(result, "canceled"));
+	*ret_answer = answer;
+	return 0;
+}
+
+int rail_etcd_parse_error(const struct rail_json *answer, const char **ret_message)
+{
+	/* Of a call: {"error": text, "code": n}; of a stream: {"error": {"message", "grpc_code"}}.
+	 */
+	const struct rail_json *inner = rail_json_get(answer, "error");
+	const struct rail_json *object = rail_json_get(inner, "message") != NULL ? inner : answer;
+	const struct rail_json *code = rail_json_get(object, "code");
+	int64_t number = -1;
+
+	*ret_message = rail_json_string(rail_json_get(object, "message"));
+	if (*ret_message == NULL)
+		*ret_message = rail_json_string(inner);
+	if (code == NULL)
+		code = rail_json_get(object, "grpc_code");
+	if (rail_json_integer(code, 0, 1000, &number) < 0)
+		return -1;
+	return (int)number;
+}

@@ -1,0 +1,135 @@
+#!/usr/bin/env bats
+# Nodes come and go: names and packets across nodes, from the moment ADD returns.
+bats_require_minimum_version 1.5.0
+
+setup() {
+	. "$BATS_TEST_DIRNAME/nodes.bash"
+	network_start
+	etcd_start
+}
+
+teardown() {
+	[ -z "${BATS_ERROR_STATUS:-}" ] || cluster_logs
+	cluster_stop
+}
+
+@test "three nodes with pods: each reaches the others by name, at the first packet" {
+	for node in a b c; do node_start $node; done
+	add a one production api
+	add b two production api
+	talks b two "$(address_of a one)"
+	add c three production web
+	talks c three "$(address_of a one)"
+	add a other staging api
+	all_talk production
+	wait_until 10 agree
+	refute talks a other "$(address_of b two)" 1
+	del b two
+	wait_until 10 agree
+}
+
+@test "both sides of a pair that has just been made talk at once" {
+	node_start a
+	node_start b
+	add a one production api
+	for i in 1 2 3 4 5; do
+		add b "two$i" production web
+		# The older side asks first: it has learnt of the newer one by etcd alone.
+		wait_until 2 eval 'resolves a one web | grep -q "$(address_of b two$i)"'
+		talks a one "$(address_of b "two$i")" 1
+	done
+}
+
+@test "a lone node with environments of its own joins, and its pods with it" {
+	node_boot a
+	node_config a
+	on a resolver_start
+	# Without the key cluster it is by itself.
+	on a bash -c 'echo {} >/run/node/railway.json'
+	add a one production api
+	[[ $(address_of a one) == *:0:1:0:1 ]]
+	node_config a
+	meshd_start a
+	node_start b
+	wait_until 10 eval 'keys_in environments | grep -q production'
+	wait_until 10 eval '[ -n "$(keys_in in | grep members/)" ]'
+	add b two production api
+	wait_until 10 agree
+	all_talk production
+	add a three production api
+	wait_until 10 agree
+}
+
+@test "an environment that the cluster knows under another /48 is refused by name, until no pod uses it" {
+	node_start b
+	add b two production api
+	node_boot a
+	node_config a
+	on a resolver_start
+	on a bash -c 'echo {} >/run/node/railway.json'
+	on a pod_add lone production api >/dev/null
+	node_config a
+	meshd_start a
+	wait_until 10 eval 'grep -q "an environment is refused" "$WORK/a.meshd.log"'
+	run on a pod_add one production api
+	[ "$status" != 0 ]
+	[[ $output == *"environment 'production' has fd"*"end its pods on this node"* ]]
+	on a pod_del lone
+	wait_until 10 eval 'grep -q "no pods here any more" "$WORK/a.meshd.log"'
+	add a one production api
+	wait_until 10 agree
+	all_talk production
+}
+
+@test "two nodes that make one environment and service at once get one /48 and one /64" {
+	node_start a
+	node_start b
+	for i in 1 2 3; do
+		on a pod_add "one$i" "env$i" "api$i" >/dev/null 3>&- &
+		first=$!
+		on b pod_add "two$i" "env$i" "api$i" >/dev/null
+		wait $first
+		one=$(on a pod_address "one$i") two=$(on b pod_address "two$i")
+		[ "${one%:*:*:*:*}" = "${two%:*:*:*:*}" ]
+		PODS+=("a one$i env$i api$i $one" "b two$i env$i api$i $two")
+	done
+	wait_until 10 agree
+	for i in 1 2 3; do all_talk "env$i"; done
+}
+
+@test "a node that is killed: its members go with its lease, its number is not given to the one in its place" {
+	node_start a
+	node_start b
+	add a one production api
+	add b two production api
+	add a three production api
+	number=$(keys_in alive)
+	steady_start a one "$(address_of a three)"
+	node_kill b
+	forget b
+	wait_until $((LEASE * 3)) agree
+	unset 'node_pid[b]'
+	node_start c
+	add c four production api
+	wait_until 10 agree
+	all_talk production
+	steady_stop
+	[ "$(keys_in nodes | wc -l)" = 3 ]
+	refute grep -qxF "$(keys_in alive | tail -1)" <(echo "$number" | tail -1)
+}
+
+@test "a requested address is one pod's, on whichever node" {
+	node_start a
+	node_start b
+	add a one production api
+	prefix=$(address_of a one)
+	wanted=${prefix%:*:*:*:*}::7
+	CAP_ARGS="{\"ips\":[\"$wanted\"]}" add a two production api
+	[ "$(address_of a two)" = "$wanted" ]
+	export CAP_ARGS="{\"ips\":[\"$wanted\"]}"
+	run on b pod_add three production api
+	[ "$status" != 0 ]
+	[[ $output == *"is in use on node"* ]]
+	del a two
+	wait_until 20 eval 'on b pod_add three production api >/dev/null'
+}

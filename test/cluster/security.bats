@@ -1,0 +1,83 @@
+#!/usr/bin/env bats
+# etcd behind TLS with client certificates, and behind name and password.
+bats_require_minimum_version 1.5.0
+
+setup() {
+	. "$BATS_TEST_DIRNAME/nodes.bash"
+	network_start
+}
+
+teardown() {
+	[ -z "${BATS_ERROR_STATUS:-}" ] || cluster_logs
+	cluster_stop
+}
+
+certificate() { # NAME: signed by the authority
+	openssl req -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout "$WORK/$1.key" -out "$WORK/$1.csr" -subj "/CN=$1" 2>/dev/null
+	openssl x509 -req -in "$WORK/$1.csr" -CA "$WORK/ca.crt" -CAkey "$WORK/ca.key" -CAcreateserial -out "$WORK/$1.crt" -days 2 \
+		-extfile <(echo "subjectAltName=IP:$ETCD_ADDRESS") 2>/dev/null
+}
+
+tls() {
+	openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout "$WORK/ca.key" -out "$WORK/ca.crt" -days 2 \
+		-subj /CN=authority 2>/dev/null
+	certificate etcd
+	certificate node
+	ETCD_URL=https://$ETCD_ADDRESS:2379
+	export ETCDCTL_CACERT=$WORK/ca.crt ETCDCTL_CERT=$WORK/node.crt ETCDCTL_KEY=$WORK/node.key
+	etcd_start --cert-file "$WORK/etcd.crt" --key-file "$WORK/etcd.key" --client-cert-auth --trusted-ca-file "$WORK/ca.crt"
+}
+
+@test "TLS with client certificates; without one, or with another authority, the node does not join and says so" {
+	tls
+	keys="\"ca\":\"$WORK/ca.crt\",\"cert\":\"$WORK/node.crt\",\"key\":\"$WORK/node.key\""
+	for node in a b; do
+		node_boot $node
+		on $node tee /run/node/railway.json >/dev/null \
+			<<<"{\"cluster\":{\"endpoints\":[\"$ETCD_URL\"],\"lease\":$LEASE,$keys}}"
+		on $node node_conflist /run/node/railway.conflist '"config": "/run/node/railway.json"' '"config": "/run/node/railway.json"'
+		on $node resolver_start
+		meshd_start $node
+		wait_until 30 node_joined $node
+	done
+	add a one production api
+	add b two production web
+	all_talk production
+	node_boot c
+	on c tee /run/node/railway.json >/dev/null <<<"{\"cluster\":{\"endpoints\":[\"$ETCD_URL\"],\"ca\":\"$WORK/ca.crt\"}}"
+	meshd_start c
+	wait_until 15 grep -q "etcd does not answer" "$WORK/c.meshd.log"
+	refute node_joined c
+}
+
+@test "name and password, which no log ever has; a token that etcd forgot is renewed" {
+	etcd_start
+	etcdctl_ user add root:rootsecret >/dev/null
+	etcdctl_ role add railway >/dev/null
+	etcdctl_ role grant-permission railway readwrite --prefix=true railway/ >/dev/null
+	etcdctl_ user add railway:nodesecret >/dev/null
+	etcdctl_ user grant-role railway railway >/dev/null
+	etcdctl_ user grant-role root root >/dev/null
+	etcdctl_ auth enable >/dev/null
+	echo nodesecret >"$WORK/password"
+	for node in a b; do
+		node_boot $node
+		on $node tee /run/node/railway.json >/dev/null \
+			<<<"{\"cluster\":{\"endpoints\":[\"$ETCD_URL\"],\"lease\":$LEASE,\"user\":\"railway\",\"password\":\"$WORK/password\"}}"
+		on $node node_conflist /run/node/railway.conflist '"config": "/run/node/railway.json"' '"config": "/run/node/railway.json"'
+		on $node resolver_start
+		meshd_start $node
+		wait_until 30 node_joined $node
+	done
+	add a one production api
+	add b two production web
+	all_talk production
+	# Simple tokens live in etcd's memory: the next etcd knows none of them.
+	etcd_kill
+	etcd --data-dir "$WORK/etcd" --listen-client-urls "$ETCD_URL" --advertise-client-urls "$ETCD_URL" \
+		--listen-peer-urls http://127.0.0.1:2380 --logger zap --log-level error >>"$WORK/etcd.log" 2>&1 3>&- &
+	ETCD=$!
+	add a three production new || { wait_until 20 node_joined a && add a three production new; }
+	wait_until 20 eval '[ "$(resolves b two new)" = "$(address_of a three)" ]'
+	refute grep -r nodesecret "$WORK"/a.meshd.log "$WORK"/b.meshd.log
+}
