@@ -34,9 +34,11 @@ names() { # PATTERN: a line for each address, with SERVICE and ADDRESS replaced
 }
 
 start_railway() {
-	local s
-	"$TOOLS/resolver_tool" fill /var/lib/railway /run/railway bench "$SERVICES" 3 /run/netns/bench >/dev/null
-	put bench client client client /run/netns/bench
+	if [ ! -e filled ]; then
+		"$TOOLS/resolver_tool" fill /var/lib/railway /run/railway bench "$SERVICES" 3 /run/netns/bench >/dev/null
+		put bench client client client /run/netns/bench
+		touch filled
+	fi
 	resolver_start
 	"$TOOLS/resolver_tool" ask /run/railway/resolver.sock add client /run/netns/bench
 	SERVER=$(resolver_worker)
@@ -44,7 +46,7 @@ start_railway() {
 stop_railway() { resolver_stop; }
 
 start_echo() {
-	inside "$BENCH" echo 5301 bench >/dev/null &
+	nsenter --net=/run/netns/bench "$BENCH" echo 5301 bench >/dev/null &
 	SERVER=$!
 }
 
@@ -71,7 +73,7 @@ start_knot() {
 		    zonefile-sync: -1
 		    journal-content: none
 	END
-	inside knotd -c knot.conf >knot.log 2>&1 &
+	nsenter --net=/run/netns/bench knotd -c knot.conf >knot.log 2>&1 &
 	SERVER=$!
 }
 
@@ -96,7 +98,7 @@ start_nsd() {
 		  name: railway.internal
 		  zonefile: $PWD/nsd.zone
 	END
-	inside nsd -d -c nsd.conf >nsd.log 2>&1 &
+	nsenter --net=/run/netns/bench nsd -d -c nsd.conf >nsd.log 2>&1 &
 	SERVER=$!
 }
 
@@ -118,13 +120,13 @@ start_unbound() {
 		END
 		names '  local-data: "SERVICE.railway.internal. 5 AAAA ADDRESS"'
 	} >unbound.conf
-	inside unbound -d -c unbound.conf >unbound.log 2>&1 &
+	nsenter --net=/run/netns/bench unbound -d -c unbound.conf >unbound.log 2>&1 &
 	SERVER=$!
 }
 
 start_dnsmasq() {
 	names 'ADDRESS SERVICE.railway.internal' >dnsmasq.hosts
-	inside dnsmasq --keep-in-foreground --conf-file=/dev/null --no-resolv --no-hosts --addn-hosts="$PWD/dnsmasq.hosts" --user=root \
+	nsenter --net=/run/netns/bench dnsmasq --keep-in-foreground --conf-file=/dev/null --no-resolv --no-hosts --addn-hosts="$PWD/dnsmasq.hosts" --user=root \
 		--pid-file= --port=5305 --listen-address=fd12::10 --bind-interfaces --local=/railway.internal/ --local-ttl=5 \
 		--log-facility="$PWD/dnsmasq.log" &
 	SERVER=$!
