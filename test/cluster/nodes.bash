@@ -255,6 +255,6 @@ steady_stop() {
 	wait_until 5 grep -q transmitted "$WORK/steady"
 	read -r sent received < <(sed -nE 's/^([0-9]+) packets transmitted, ([0-9]+) received.*/\1 \2/p' "$WORK/steady")
 	echo "steady: $sent sent, $received received"
-	# One may be under way.
-	[ "$sent" -gt 5 ] && [ $((sent - received)) -le 1 ]
+	# Answers of the last second may be under way, on a machine that is busy.
+	[ "$sent" -gt 5 ] && [ $((sent - received)) -le 5 ]
 }

@@ -5,32 +5,34 @@ bats_require_minimum_version 1.5.0
 setup() {
 	. "$BATS_TEST_DIRNAME/nodes.bash"
 	network_start
+	SECRETS=$(mktemp -d) # a node does not see this one's /run
 }
 
 teardown() {
 	[ -z "${BATS_ERROR_STATUS:-}" ] || cluster_logs
 	cluster_stop
+	rm -rf "$SECRETS"
 }
 
 certificate() { # NAME: signed by the authority
-	openssl req -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout "$WORK/$1.key" -out "$WORK/$1.csr" -subj "/CN=$1" 2>/dev/null
-	openssl x509 -req -in "$WORK/$1.csr" -CA "$WORK/ca.crt" -CAkey "$WORK/ca.key" -CAcreateserial -out "$WORK/$1.crt" -days 2 \
+	openssl req -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout "$SECRETS/$1.key" -out "$SECRETS/$1.csr" -subj "/CN=$1" 2>/dev/null
+	openssl x509 -req -in "$SECRETS/$1.csr" -CA "$SECRETS/ca.crt" -CAkey "$SECRETS/ca.key" -CAcreateserial -out "$SECRETS/$1.crt" -days 2 \
 		-extfile <(echo "subjectAltName=IP:$ETCD_ADDRESS") 2>/dev/null
 }
 
 tls() {
-	openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout "$WORK/ca.key" -out "$WORK/ca.crt" -days 2 \
+	openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout "$SECRETS/ca.key" -out "$SECRETS/ca.crt" -days 2 \
 		-subj /CN=authority 2>/dev/null
 	certificate etcd
 	certificate node
 	ETCD_URL=https://$ETCD_ADDRESS:2379
-	export ETCDCTL_CACERT=$WORK/ca.crt ETCDCTL_CERT=$WORK/node.crt ETCDCTL_KEY=$WORK/node.key
-	etcd_start --cert-file "$WORK/etcd.crt" --key-file "$WORK/etcd.key" --client-cert-auth --trusted-ca-file "$WORK/ca.crt"
+	export ETCDCTL_CACERT=$SECRETS/ca.crt ETCDCTL_CERT=$SECRETS/node.crt ETCDCTL_KEY=$SECRETS/node.key
+	etcd_start --cert-file "$SECRETS/etcd.crt" --key-file "$SECRETS/etcd.key" --client-cert-auth --trusted-ca-file "$SECRETS/ca.crt"
 }
 
 @test "TLS with client certificates; without one, or with another authority, the node does not join and says so" {
 	tls
-	keys="\"ca\":\"$WORK/ca.crt\",\"cert\":\"$WORK/node.crt\",\"key\":\"$WORK/node.key\""
+	keys="\"ca\":\"$SECRETS/ca.crt\",\"cert\":\"$SECRETS/node.crt\",\"key\":\"$SECRETS/node.key\""
 	for node in a b; do
 		node_boot $node
 		on $node tee /run/node/railway.json >/dev/null \
@@ -44,7 +46,7 @@ tls() {
 	add b two production web
 	all_talk production
 	node_boot c
-	on c tee /run/node/railway.json >/dev/null <<<"{\"cluster\":{\"endpoints\":[\"$ETCD_URL\"],\"ca\":\"$WORK/ca.crt\"}}"
+	on c tee /run/node/railway.json >/dev/null <<<"{\"cluster\":{\"endpoints\":[\"$ETCD_URL\"],\"ca\":\"$SECRETS/ca.crt\"}}"
 	meshd_start c
 	wait_until 15 grep -q "etcd does not answer" "$WORK/c.meshd.log"
 	refute node_joined c
@@ -59,11 +61,11 @@ tls() {
 	etcdctl_ user grant-role railway railway >/dev/null
 	etcdctl_ user grant-role root root >/dev/null
 	etcdctl_ auth enable >/dev/null
-	echo nodesecret >"$WORK/password"
+	echo nodesecret >"$SECRETS/password"
 	for node in a b; do
 		node_boot $node
 		on $node tee /run/node/railway.json >/dev/null \
-			<<<"{\"cluster\":{\"endpoints\":[\"$ETCD_URL\"],\"lease\":$LEASE,\"user\":\"railway\",\"password\":\"$WORK/password\"}}"
+			<<<"{\"cluster\":{\"endpoints\":[\"$ETCD_URL\"],\"lease\":$LEASE,\"user\":\"railway\",\"password\":\"$SECRETS/password\"}}"
 		on $node node_conflist /run/node/railway.conflist '"config": "/run/node/railway.json"' '"config": "/run/node/railway.json"'
 		on $node resolver_start
 		meshd_start $node

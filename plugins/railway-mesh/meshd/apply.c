@@ -19,7 +19,8 @@ enum {
 	STORE_PATIENCE_MS = 200,
 	RETRY_MINIMUM_MS = 250,
 	RETRY_MAXIMUM_MS = 30000,
-	ONE_BY_ONE_MAXIMUM = 8, /* changes; above, each pod's device is compared as a whole */
+	ONE_BY_ONE_MAXIMUM =
+		128, /* changes; above, each device is read whole, which takes longer */
 	/* A session that is older than this no longer keeps an endpoint (pkg/wg). */
 	REPAIR_MS = 185000,
 };
