@@ -5,7 +5,9 @@
 
 #include "pkg/base/cleanup.h"
 
-static const char alphabet[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+/* The letters of the 64 values, and behind them the padding (RFC 4648, 4). */
+static const char alphabet[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/=";
+enum { PADDING = 64 };
 
 char *rail_base64_encode(const void *bytes, size_t size)
 {
@@ -25,8 +27,8 @@ char *rail_base64_encode(const void *bytes, size_t size)
 			group |= source[i + 2];
 		*target++ = alphabet[group >> 18];
 		*target++ = alphabet[group >> 12 & 63];
-		*target++ = left > 1 ? alphabet[group >> 6 & 63] : (char)'=';
-		*target++ = left > 2 ? alphabet[group & 63] : (char)'=';
+		*target++ = alphabet[left > 1 ? group >> 6 & 63 : PADDING];
+		*target++ = alphabet[left > 2 ? group & 63 : PADDING];
 	}
 	*target = '\0';
 	return text;
@@ -37,7 +39,7 @@ static int value_of(char letter)
 {
 	const char *found = letter == '\0' ? NULL : strchr(alphabet, letter);
 
-	return found == NULL ? -1 : (int)(found - alphabet);
+	return found == NULL || found - alphabet == PADDING ? -1 : (int)(found - alphabet);
 }
 
 char *rail_base64_decode(const char *text, size_t *ret_size)
