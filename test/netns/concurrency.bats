@@ -221,6 +221,8 @@ KEYS="\"prevResult\":$output"
 		pause "$(printf '0.%04d' $((duration * 10 * n / 30)))"
 		if kill -KILL $pid 2>/dev/null && [ ! -s "$NODE/ADD.pod" ]; then
 			killed=$((killed + 1))
+		else # it was quicker than the first one
+			duration=$((duration * 2 / 3 + 1))
 		fi
 		wait $pid || true
 		mesh DEL pod
@@ -247,6 +249,8 @@ KEYS="\"prevResult\":$output"
 		pause "$(printf '0.%04d' $((duration * 10 * n / 20)))"
 		if kill -KILL $pid 2>/dev/null; then
 			killed=$((killed + 1))
+		else # it was quicker than the first one
+			duration=$((duration * 2 / 3 + 1))
 		fi
 		wait $pid || true
 		mesh DEL pod

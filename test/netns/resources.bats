@@ -45,7 +45,7 @@ failed_add() { # POD SERVICE CODE PATTERN [ENVIRONMENT]: with one CNI error, and
 	output=$(tail -1 <<<"$output")
 	expect_error "$3" "$4"
 	[ "$(ip -n "$1" -o link | wc -l)" = 1 ]
-	[ "$(pgrep -cx wireguard-go)" = "$carriers" ]
+	[ "$(devices)" = "$carriers" ]
 	[ -z "$(ip -o link | grep rwg)" ]
 }
 
@@ -101,7 +101,7 @@ names() { # what one sees of api, sorted
 		pod_del "pod-$n"
 		[ "$(ip -n "pod-$n" -o link | wc -l)" = 1 ]
 	done
-	[ "$(pgrep -cx wireguard-go)" = 1 ]
+	[ "$(devices)" = 1 ]
 	[ "$(names)" = "$(pod_address one)" ]
 	pod_check one
 	pod_add gone production api >/dev/null
@@ -139,7 +139,7 @@ names() { # what one sees of api, sorted
 		pod_args[pod]="IgnoreUnknown=1;RAILWAY_ENVIRONMENT=production;RAILWAY_SERVICE=api;K8S_POD_NAME=pod"
 		(ulimit -n "$limit" && exec 3>&- && pod_del pod) >"$NODE/del" 2>&1 || pod_del pod
 		[ "$(ip -n pod -o link | wc -l)" = 1 ]
-		[ "$(pgrep -cx wireguard-go)" = 1 ]
+		[ "$(devices)" = 1 ]
 		[ "$(names)" = "$(pod_address one)" ]
 	done
 	[ "$made" -gt 0 ]
@@ -168,7 +168,7 @@ names() { # what one sees of api, sorted
 			refused=$((refused + 1))
 			expect_error "$(jq .code <<<"$output")" 'No buffer space|Cannot allocate memory'
 			[ "$(ip -n pod -o link | wc -l)" = 1 ]
-			[ "$(pgrep -cx wireguard-go)" = 1 ]
+			[ "$(devices)" = 1 ]
 			CNI_CONTAINERID=pod plugin railway-mesh ADD "$config"
 			[ "$status" = 0 ]
 		fi
@@ -178,7 +178,7 @@ names() { # what one sees of api, sorted
 		CNI_CONTAINERID=pod plugin railway-mesh DEL "$config"
 		[ "$status" = 0 ]
 		[ "$(ip -n pod -o link | wc -l)" = 1 ]
-		[ "$(pgrep -cx wireguard-go)" = 1 ]
+		[ "$(devices)" = 1 ]
 	done
 	[ $refused -ge 2 ]
 	pod_check one

@@ -14,12 +14,12 @@ here=$(dirname "${BASH_SOURCE[0]}")
 PACKAGES=(coreutils procps grep sed findutils diffutils hostname)
 COMMANDS=(
 	bash sh awk mawk mount umount unshare nsenter setpriv setsid flock dmesg prlimit taskset chrt lsns mountpoint findmnt less
-	ip ss tc bridge nft wg ping iperf3 jq socat dig getent python3 strace curl modprobe insmod lsmod kmod bats wireguard-go
+	ip ss tc bridge nft iptables ip6tables wg ping iperf3 jq socat dig getent python3 strace curl modprobe insmod lsmod kmod bats wireguard-go
 )
 MODULES=(wireguard veth tun bridge dummy nf_tables nf_nat nf_conntrack ip6_tables ip_tables br_netfilter sch_netem)
 # Whatever a rule of nft or of iptables may ask for, and what ss asks.
 MODULE_PATTERNS=('nft_*.ko' 'xt_*.ko' 'nf_reject_*.ko' 'ip6t_*.ko' 'ipt_*.ko' '*_diag.ko')
-DIRECTORIES=(/usr/lib/locale/C.utf8 /usr/lib/bats-core /usr/libexec/bats-core)
+DIRECTORIES=(/usr/lib/locale/C.utf8 /usr/lib/bats-core /usr/libexec/bats-core /usr/lib/x86_64-linux-gnu/xtables)
 CNI_PLUGINS=(bridge host-local portmap loopback)
 
 root=$(mktemp -d)
@@ -76,7 +76,9 @@ cp -a build/pauses/bin "$root/railway/build/pauses/bin"
 mkdir -p "$root/railway/build/$variant/test"
 find "build/$variant/test" -maxdepth 1 -type f -executable ! -name 'fuzz-*' -exec cp -t "$root/railway/build/$variant/test" {} +
 mkdir -p "$root/railway/test"
-cp -a test/lib test/netns test/bench test/vm "$root/railway/test"
+[ ! -d "build/$variant/test/faults" ] || cp -a "build/$variant/test/faults" "$root/railway/build/$variant/test"
+cp -a test/lib test/netns test/bench test/vm test/demo "$root/railway/test"
+cp -a deploy "$root/railway"
 
 mapfile -t programs < <(find "$root" -type f \( -executable -o -name '*.so*' \))
 mapfile -t libraries < <(libraries_of "${programs[@]}")
@@ -100,6 +102,10 @@ echo 'root:x:0:0:root:/root:/bin/bash
 nobody:x:65534:65534:nobody:/:/bin/false' >"$root/etc/passwd"
 echo 'root:x:0:
 nogroup:x:65534:' >"$root/etc/group"
+echo 'icmp 1 ICMP
+tcp 6 TCP
+udp 17 UDP
+ipv6-icmp 58 IPv6-ICMP' >"$root/etc/protocols"
 echo '127.0.0.1 localhost
 ::1 localhost ip6-localhost' >"$root/etc/hosts"
 echo 'passwd: files

@@ -15,7 +15,7 @@ machine() {
 	(cd "$work" && echo job | cpio --create --format=newc --owner=0:0 --quiet) >"$work/job.cpio"
 	cat "$image" "$work/job.cpio" >"$work/initramfs"
 	timeout --foreground --kill-after=5 "${DEADLINE:-900}" qemu-system-x86_64 -accel tcg,thread=multi -cpu max -smp 2 \
-		-m "${MEMORY:-1024}" -display none -monitor none -serial stdio -nic none -no-reboot -kernel "$KERNEL" \
+		-m "${MEMORY:-2048}" -display none -monitor none -serial stdio -nic none -no-reboot -kernel "$KERNEL" \
 		-initrd "$work/initramfs" -append 'console=ttyS0 quiet loglevel=3 panic=-1 random.trust_cpu=on'
 }
 
