@@ -36,7 +36,7 @@ int rail_service_adopt(struct rail_transaction *registry, const struct rail_serv
  * Environments that the cluster knows under another /48: no new pod may join them here. reason is
  * what an ADD is told; NULL takes the refusal back.
  */
-enum { RAIL_REFUSAL_SIZE = 512 };
+enum { RAIL_REFUSAL_SIZE = 576 };
 int rail_environment_refuse(struct rail_transaction *registry, const char *name, const char *reason,
 			    struct rail_error *error);
 /* -EREMCHG, code 7, with the reason, where it is refused. */
