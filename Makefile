@@ -269,6 +269,7 @@ $(addprefix fuzz-,$(FUZZ_TARGETS)): fuzz-%:
 # What takes longer than a person waits.
 .PHONY: test-long
 test-long: packages-test
+	@$(MAKE) --no-print-directory test-vm VM_TESTS='test/vm/*.bats test/netns/*.bats' VM_DEADLINE=7200
 	@$(MAKE) --no-print-directory test-faults-all
 	@$(BUILD_MAKE) WERROR=1 VARIANT=asan tools runtime-tools
 	@RUNTIMES='$(CURDIR)/$(RUNTIMES)' TRANSPORTS=auto bash test/lib/netns.bash asan '$(T)' test/runtimes/*.bats
@@ -380,7 +381,11 @@ vm-image: packages-vm
 	@$(AS_OWNER) bash test/vm/image.bash $(VM_IMAGE)
 
 test-vm: vm-image
-	@$(AS_OWNER) env DEADLINE=2400 bash test/vm/run.bash $(VM_IMAGE) tests '$(T)'
+	@$(AS_OWNER) env DEADLINE=$(VM_DEADLINE) bash test/vm/run.bash $(VM_IMAGE) tests '$(T)' $(VM_TESTS)
+
+# What depends on what carries the packets; `make test-long` runs all network tests there.
+VM_DEADLINE := 3000
+VM_TESTS := test/vm/*.bats $(patsubst %,test/netns/%.bats,order mesh life chain gateway intercept concurrency)
 
 # Emulated time is not real time: the ratios count.
 BENCHES_VM := chain peers throughput

@@ -7,7 +7,7 @@ load common
 if [ -z "${ROUNDS:-}" ]; then
 	ROUNDS=20
 	[ "$VARIANT" != asan ] || ROUNDS=4
-	[ "${EMULATED:-}" != 1 ] || ROUNDS=4
+	[ "${EMULATED:-}" != 1 ] || ROUNDS=2
 fi
 
 KEYS='"ipam":{"type":"railway-ipam"},"service":"api","environment":"production"'
@@ -182,7 +182,7 @@ milliseconds() { # COMMAND...: how long it takes
 if [ -z "${ROUNDS:-}" ]; then
 	ROUNDS=20
 	[ "$VARIANT" != asan ] || ROUNDS=4
-	[ "${EMULATED:-}" != 1 ] || ROUNDS=4
+	[ "${EMULATED:-}" != 1 ] || ROUNDS=2
 fi
 
 KEYS="\"prevResult\":$output"

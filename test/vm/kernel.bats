@@ -270,10 +270,12 @@ listen_port() { # POD INTERFACE
 	resolver_start
 	pod_add web production web
 	mkdir -p "$NODE/keys"
-	for i in $(seq 300); do
-		printf '[Peer]\nPublicKey = %s\nAllowedIPs = fd00:1::%x/128, fd00:2::%x/128\n' \
-			"$(head -c 32 /dev/urandom | base64)" "$i" "$i"
-	done >"$NODE/keys/peers"
+	python3 - >"$NODE/keys/peers" <<-'EOF'
+		import base64, os
+		for i in range(300):
+		    key = base64.b64encode(os.urandom(32)).decode()
+		    print(f"[Peer]\nPublicKey = {key}\nAllowedIPs = fd00:1::{i:x}/128, fd00:2::{i:x}/128")
+	EOF
 	ip netns exec web wg addconf eth0 "$NODE/keys/peers"
 	# They are no members: the next that reconciles reads all of them and removes them.
 	run pod_check web
