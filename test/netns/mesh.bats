@@ -277,3 +277,36 @@ neighbours() { # pod with eth0 (10.1.0.1, fd99::1) and neighbour beside it on on
 	done < <(find /run/railway /var/lib/railway -type f
 		pgrep -x wireguard-go | xargs -rI% printf '%s\n' /proc/%/cmdline /proc/%/environ)
 }
+
+@test "forty pods of one environment: all are wired, one's death is noticed by the next operation and mended by its ADD" {
+	count=40
+	# Emulated, starting forty times forty processes takes minutes.
+	[ "${EMULATED:-}" != 1 ] || count=10
+	for n in $(seq "$count"); do
+		mesh_add "pod-$n" api
+		addresses[n]=$(pod_address "pod-$n")
+	done
+	[ "$(devices)" = "$count" ]
+	all() { printf '%s/128\n' "${addresses[@]}" | sort; }
+	for n in $(seq "$count"); do
+		[ "$(peers "pod-$n")" = "$(all | grep -vxF "${addresses[n]}/128")" ]
+	done
+	kill_carrier pod-7
+	mesh CHECK pod-7
+	expect_error 102 'interface|process|packets'
+	mesh_add late web
+	gone=${addresses[7]}
+	unset 'addresses[7]'
+	addresses[0]=$(pod_address late)
+	for n in 1 $((count / 2)) "$count"; do
+		[ "$(peers "pod-$n")" = "$(all | grep -vxF "${addresses[n]}/128")" ]
+		refute grep -qF "$gone/" <(peers "pod-$n")
+	done
+	# The same container comes again, without a DEL between.
+	mesh_add pod-7 api
+	addresses[7]=$(pod_address pod-7)
+	for n in 1 7 "$count"; do
+		[ "$(peers "pod-$n")" = "$(all | grep -vxF "${addresses[n]}/128")" ]
+	done
+	[ "$(devices)" = $((count + 1)) ]
+}
