@@ -33,9 +33,7 @@ bool mesh_is_ipam_too(const struct rail_cni_call *call)
 int mesh_delegate(const struct rail_cni_call *call, enum rail_cni_command command,
 		  struct rail_error *error)
 {
-	if (call->ipam == NULL || (command == RAIL_CNI_DEL && mesh_is_ipam_too(call)))
-		return 0;
-	return execute(call, command, NULL, error);
+	return call->ipam == NULL ? 0 : execute(call, command, NULL, error);
 }
 
 struct address_search {

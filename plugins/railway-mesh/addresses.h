@@ -14,7 +14,7 @@ int mesh_get_address(struct rail_operation *operation, struct rail_attachment *a
  * railway-ipam it was installed with: that spares each pod a process. */
 bool mesh_is_ipam_too(const struct rail_cni_call *call);
 
-/* Executes the ipam section's plugin for another command; success where there is no such section,
- * and for DEL where railway-mesh does that part itself. */
+/* Executes the ipam section's plugin for another command; success where there is no such section.
+ */
 int mesh_delegate(const struct rail_cni_call *call, enum rail_cni_command command,
 		  struct rail_error *error);

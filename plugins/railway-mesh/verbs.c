@@ -116,14 +116,15 @@ int mesh_del(const struct rail_cni_call *call, struct rail_error *error)
 	RAIL_CLEANUP(rail_operation_end) struct rail_operation operation = {0};
 	struct rail_error all = RAIL_ERROR_NONE;
 	struct rail_error one = RAIL_ERROR_NONE;
-	uint32_t parts =
-		mesh_is_ipam_too(call) ? RAIL_PARTS_ALL : RAIL_PART_INTERFACE | RAIL_PART_MEMBER;
+	/* Asked once: an answer that fails the first time must not leave the lease to nobody. */
+	bool is_ipam_too = mesh_is_ipam_too(call);
+	uint32_t parts = is_ipam_too ? RAIL_PARTS_ALL : RAIL_PART_INTERFACE | RAIL_PART_MEMBER;
 
 	/* A store that cannot be opened must not keep the delegated plugin from its part. */
 	if (rail_operation_begin(call, RAIL_PLUGIN_MESH, &operation, &one) < 0 ||
 	    rail_attachment_undo(&operation, &operation.key, parts, &one) < 0)
 		rail_error_collect(&all, &one);
-	if (mesh_delegate(call, RAIL_CNI_DEL, &one) < 0)
+	if (!is_ipam_too && mesh_delegate(call, RAIL_CNI_DEL, &one) < 0)
 		rail_error_collect(&all, &one);
 
 	return rail_error_outcome(&all, error);
