@@ -215,7 +215,7 @@ static int is_ours(int netns_fd, const struct rail_link *link,
 /*
  * Deleting a device that has peers takes a full RCU grace period for each of them (wg_destruct
  * runs without the RTNL lock, where synchronize_net is not expedited). Peers that are taken away
- * before cost an expedited one. The link goes down first: from then on nothing is sent or received.
+ * before cost an expedited one; from their first moment on nothing is sent or received.
  */
 static int remove_link(int netns_fd, struct rail_netlink *netlink, int32_t nsid,
 		       const struct rail_link *link, struct rail_error *error)
@@ -224,8 +224,8 @@ static int remove_link(int netns_fd, struct rail_netlink *netlink, int32_t nsid,
 	struct rail_kernel_device device = RAIL_KERNEL_DEVICE_NONE;
 
 	/* What fails here costs time, no more. */
-	if (netns_fd >= 0 && rail_link_set_up(netlink, link->index, false, NULL) == 0 &&
-	    rail_kernel_device_open(netns_fd, link->name, &device, NULL) == 0)
+	if (netns_fd >= 0 && rail_kernel_device_open(netns_fd, link->name, &device, NULL) == 0 &&
+	    device.has_peers)
 		(void)rail_kernel_device_clear(&device, NULL);
 	return rail_link_delete_within(netlink, nsid, link->index, error);
 }

@@ -207,10 +207,12 @@ static int decode_peers(const struct nlattr *list, struct rail_kernel_dump *dump
 {
 	const struct nlattr *nest;
 
-	if (dump->head_only)
-		return 0;
 	RAIL_FOR_EACH_NESTED(nest, list)
 	{
+		dump->has_peers = true;
+		if (dump->head_only)
+			return 0;
+
 		int result = decode_peer(nest, dump, error);
 
 		if (result < 0)

@@ -136,6 +136,7 @@ int rail_kernel_device_open(int netns_fd, const char *name, struct rail_kernel_d
 	device.index = dump.index;
 	device.public_key = dump.device.public_key;
 	device.listen_port = dump.device.listen_port;
+	device.has_peers = dump.has_peers;
 	*ret_device = device;
 	return 0;
 }

@@ -15,6 +15,7 @@ struct rail_kernel_device {
 	int index;		    /* of the link */
 	struct rail_key public_key; /* all zero where the device has no private key */
 	uint16_t listen_port;
+	bool has_peers; /* when it was opened */
 
 	struct rail_netlink *generic; /* where one was needed */
 	uint16_t family;

@@ -56,6 +56,7 @@ struct rail_kernel_dump {
 	int index;		 /* of the link */
 	size_t allowed_ip_count; /* of all peers */
 	bool head_only;		 /* peers are skipped */
+	bool has_peers;
 	bool has_head; /* what is the device's own has come: it stands in the first message */
 };
 

@@ -392,6 +392,7 @@ Test(wg_kernel, a_dump_is_put_together_from_its_messages)
 	cr_assert_eq(memcmp(&dump.device.public_key, &own, sizeof(own)), 0);
 	cr_assert_eq(dump.device.listen_port, 4711);
 	cr_assert_eq(dump.index, INDEX);
+	cr_assert(dump.has_peers);
 	cr_assert_eq(dump.device.peer_count, 3);
 	cr_assert_eq(dump.allowed_ip_count, 12);
 	for (unsigned int i = 0; i < 3; i++) {
