@@ -1,9 +1,10 @@
 #!/bin/sh
-# install.sh plugins|watch|remove: what the DaemonSet does to its node.
+# install.sh plugins|watch|meshd|remove: what the DaemonSet does to its node.
 #
 #   plugins  puts the three plugins, and the libraries that they need, into the runtime's directory
 #   watch    keeps 00-railway.conflist: the list of the cluster's own network with railway-mesh and railway-dns behind it. It follows
 #            that list when it changes, and stays when this ends: a pod that starts meanwhile must not start without its network
+#   meshd    runs railway-meshd once the node's file has the key cluster; a node by itself needs none
 #   remove   takes the list and the plugins away
 set -eu
 from=${RAILWAY_DIR:-/opt/railway}
@@ -11,6 +12,8 @@ bin=${CNI_BIN_DIR:-/host/opt/cni/bin}
 lists=${CNI_CONF_DIR:-/host/etc/cni/net.d}
 ours=$lists/00-railway.conflist
 pause=${WATCH_SECONDS:-10}
+config=${RAILWAY_CONFIG:-/etc/railway/railway.json}
+meshd=${RAILWAY_MESHD:-/usr/local/sbin/railway-meshd}
 
 # A plugin may be running: a file is replaced whole, never written to.
 put() { # FILE DIRECTORY
@@ -60,13 +63,22 @@ watch)
 		wait $!
 	done
 	;;
+meshd)
+	trap 'exit 0' TERM INT
+	until jq -e .cluster "$config" >/dev/null 2>&1; do
+		sleep "$pause" &
+		wait $!
+	done
+	trap - TERM INT
+	exec "$meshd"
+	;;
 remove)
 	rm -f "$ours" "$ours.new"
 	for file in "$from"/bin/*; do rm -f "$bin/${file##*/}"; done
 	rm -rf "$bin/railway-lib"
 	;;
 *)
-	echo "usage: install.sh plugins|watch|remove" >&2
+	echo "usage: install.sh plugins|watch|meshd|remove" >&2
 	exit 2
 	;;
 esac

@@ -114,12 +114,10 @@ until_says() { # TEXT
 
 @test "the manifest: its mounts are its volumes, its commands are in the image, its rights are the unit's" {
 	node_with_image
-	/usr/bin/python3 - "$DEPLOY/kubernetes/railway.yaml" "$DEPLOY/systemd/railway-resolverd.service" "$IMAGE_ROOT" <<-'EOF'
+	/usr/bin/python3 - "$DEPLOY/kubernetes/railway.yaml" "$DEPLOY/systemd" "$IMAGE_ROOT" <<-'EOF'
 		import os, sys, yaml
 		with open(sys.argv[1]) as file:
 		    namespace, daemons = yaml.safe_load_all(file)
-		with open(sys.argv[2]) as file:
-		    unit = dict(line.strip().split("=", 1) for line in file if "=" in line and line[0] not in "#[")
 		spec = daemons["spec"]["template"]["spec"]
 		assert daemons["kind"] == "DaemonSet" and daemons["apiVersion"] == "apps/v1"
 		assert daemons["metadata"]["namespace"] == namespace["metadata"]["name"]
@@ -138,15 +136,33 @@ until_says() { # TEXT
 		assert mounted == set(volumes)
 		run = [mount for mount in containers["resolverd"]["volumeMounts"] if mount["mountPath"] == "/run"]
 		assert run[0]["mountPropagation"] == "HostToContainer"
-		rights = containers["resolverd"]["securityContext"]["capabilities"]
-		assert rights["drop"] == ["ALL"]
-		assert {"CAP_" + name for name in rights["add"]} == set(unit["CapabilityBoundingSet"].split())
+		for name in "resolverd", "meshd":
+		    with open(f"{sys.argv[2]}/railway-{name}.service") as file:
+		        unit = dict(line.strip().split("=", 1) for line in file if "=" in line and line[0] not in "#[")
+		    rights = containers[name]["securityContext"]["capabilities"]
+		    assert rights["drop"] == ["ALL"]
+		    assert {"CAP_" + right for right in rights["add"]} == set(unit["CapabilityBoundingSet"].split())
 	EOF
 	# What is built with, and what the daemon needs, by Debian's names.
 	for package in $(make -C "$BATS_TEST_DIRNAME/../.." -pn 2>/dev/null | sed -n 's/^PACKAGES_BUILD := //p') \
-		$(readelf -d "$BIN/railway-resolverd" | sed -n 's/.*NEEDED.*\[\(lib[a-z]*\)\.so\.\([0-9]*\)\]/\1\2/p' |
+		$(readelf -d "$BIN/railway-resolverd" "$BIN/railway-meshd" | sed -n 's/.*NEEDED.*\[\(lib[a-z]*\)\.so\.\([0-9]*\)\]/\1\2/p' |
 			sed 's/libcares/libc-ares/' | grep -vxE 'libc6|libm6|libasan[0-9]*|libubsan[0-9]*'); do
 		grep -qE "(^|[[:blank:]])$package( |\$)" "$DEPLOY/kubernetes/Dockerfile" || { echo "the Dockerfile lacks $package"; return 1; }
 		[[ $package != *-dev ]] || grep -qE "(^|[[:blank:]])$package( |\$)" "$DEPLOY/../doc/runtimes/node.md" || { echo "node.md lacks $package"; return 1; }
 	done
+}
+
+@test "the cluster's daemon waits until the node's file has the key cluster, and is then run" {
+	printf '#!/bin/sh\nexec sleep 600\n' >"$NODE/meshd"
+	chmod +x "$NODE/meshd"
+	echo '{ "runDirectory": "/run/railway" }' >"$NODE/railway.json"
+	RAILWAY_CONFIG=$NODE/railway.json RAILWAY_MESHD=$NODE/meshd WATCH_SECONDS=0.05 sh "$DEPLOY/kubernetes/install.sh" meshd 3>&- &
+	waiting=$!
+	until pgrep -P $waiting -x sleep; do :; done
+	grep -q install.sh "/proc/$waiting/cmdline"
+	echo '{ "cluster": { "endpoints": ["http://127.0.0.1:2379"] } }' >"$NODE/railway.json"
+	until [ "$(tr '\0' ' ' <"/proc/$waiting/cmdline")" = 'sleep 600 ' ]; do
+		kill -0 $waiting
+	done
+	kill $waiting
 }
