@@ -232,12 +232,11 @@ demo: packages-demo
 
 # `make test` runs every target below, each of which also runs alone; T=pattern runs the tests whose names match.
 # What each took is printed at the end, with one line that counts.
-TEST_TARGETS := test-build lint test-unit test-fuzz test-netns test-clients test-runtimes test-cluster test-faults test-demo
+TEST_TARGETS := test-build lint test-unit test-fuzz test-netns test-clients test-runtimes test-cluster test-faults test-demo test-vm
 
 .PHONY: test
 test: packages-test
-	@$(MAKE) --no-print-directory vm-image
-	@bash test/lib/summary.bash run $(TEST_TARGETS) beside test-vm
+	@bash test/lib/summary.bash run $(TEST_TARGETS)
 
 .PHONY: test-build
 test-build: packages-test
@@ -403,7 +402,7 @@ help:
 	@echo 'make install    DESTDIR, PREFIX ($(PREFIX)), CNI_BIN_DIR ($(CNI_BIN_DIR))'
 	@echo 'sudo make demo  two environments on this machine, in namespaces of their own'
 	@echo 'sudo make test  everything below, with the time of each; T=pattern runs matching tests'
-	@printf '                %s\n' $(TEST_TARGETS) test-vm
+	@printf '                %s\n' $(TEST_TARGETS)
 	@echo 'sudo make bench ADD and DEL beside bridge + host-local'
 	@echo 'sudo make bench-dns  the resolver beside Knot, NSD, unbound, dnsmasq and aardvark-dns'
 	@echo 'make test-vm    kernel WireGuard in a virtual machine (T=pattern); make vm-shell: a shell in it'

@@ -171,8 +171,12 @@ resolves() { on "$1" ip netns exec "$2" dig +short +time=2 +tries=1 AAAA "$3.rai
 declare -ga PODS=() # "NODE POD ENVIRONMENT SERVICE ADDRESS"
 
 add() { # NODE POD ENVIRONMENT SERVICE [CNI_ARGS]
-	local result
-	result=$(on "$1" pod_add "$2" "$3" "$4" "${5:-}") || { echo "$result"; return 1; }
+	local result attempt=1
+	# On a busy machine etcd may be late. Code 11 says "try again", and a runtime does.
+	until result=$(on "$1" pod_add "$2" "$3" "$4" "${5:-}"); do
+		[ $attempt -lt 3 ] && grep -q '"code":11.*timed out after' <<<"$result" || { echo "$result"; return 1; }
+		attempt=$((attempt + 1))
+	done
 	PODS+=("$1 $2 $3 $4 $(on "$1" pod_address "$2")")
 }
 
