@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
@@ -109,6 +110,21 @@ int rail_make_directories(const char *path, struct rail_error *error)
 	if (!S_ISDIR(status.st_mode))
 		return rail_fail_errno(error, ENOTDIR, "directory '%s'", path);
 	return 0;
+}
+
+int rail_wait_ready(int fd, short events, int64_t deadline_ms)
+{
+	struct pollfd wait = {.fd = fd, .events = events};
+
+	for (;;) {
+		int64_t left_ms = deadline_ms - rail_monotonic_ms();
+		int ready = poll(&wait, 1, left_ms > 0 ? (int)left_ms : 0);
+
+		if (ready >= 0)
+			return ready;
+		if (errno != EINTR)
+			return -errno;
+	}
 }
 
 int rail_lock_file(int fd, int deadline_ms, const char *what, struct rail_error *error)

@@ -9,6 +9,12 @@
 /* Monotonic time (CLOCK_MONOTONIC) in milliseconds. */
 int64_t rail_monotonic_ms(void);
 
+/*
+ * Waits until a descriptor is ready for events (poll(2)), or until the monotonic time deadline_ms.
+ * 1 where it is ready, 0 where the time is up, else a negative errno value.
+ */
+int rail_wait_ready(int fd, short events, int64_t deadline_ms);
+
 /* Bytes from the kernel's random source (getrandom(2)); blocks only before the kernel's pool is
  * ready. */
 int rail_random(void *target, size_t size, struct rail_error *error);

@@ -221,16 +221,10 @@ static int receive_reply(int fd, int64_t deadline_ms, struct rail_error *ret_out
 			 struct rail_error *error)
 {
 	uint8_t bytes[RAIL_REGISTRATION_MESSAGE_SIZE];
-	struct pollfd wait = {.fd = fd, .events = POLLIN};
-	int ready;
+	int ready = rail_wait_ready(fd, POLLIN, deadline_ms);
 
-	do {
-		int64_t left_ms = deadline_ms - rail_monotonic_ms();
-
-		ready = poll(&wait, 1, left_ms > 0 ? (int)left_ms : 0);
-	} while (ready < 0 && errno == EINTR);
 	if (ready < 0)
-		return rail_fail_errno(error, errno, "wait for railway-resolverd");
+		return rail_fail_errno(error, -ready, "wait for railway-resolverd");
 	if (ready == 0)
 		return rail_fail_code(error, RAIL_CODE_TRY_AGAIN, ETIMEDOUT,
 				      "railway-resolverd did not answer within %d s",

@@ -30,16 +30,10 @@ enum {
 /* Waits until the connection is ready for events, or the deadline. */
 static int wait_for(int connection, short events, int64_t deadline_ms, struct rail_error *error)
 {
-	struct pollfd wait = {.fd = connection, .events = events};
-	int ready;
+	int ready = rail_wait_ready(connection, events, deadline_ms);
 
-	do {
-		int64_t left_ms = deadline_ms - rail_monotonic_ms();
-
-		ready = poll(&wait, 1, left_ms > 0 ? (int)left_ms : 0);
-	} while (ready < 0 && errno == EINTR);
 	if (ready < 0)
-		return rail_fail_errno(error, errno, "wait for the other railway-resolverd");
+		return rail_fail_errno(error, -ready, "wait for the other railway-resolverd");
 	if (ready == 0)
 		return rail_fail_code(error, RAIL_CODE_TRY_AGAIN, ETIMEDOUT,
 				      "the other railway-resolverd is silent");
