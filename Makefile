@@ -49,7 +49,7 @@ AR := ar
 WARNINGS := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wold-style-definition \
 	-Wvla -Wformat=2 -Wundef -Wcast-align -Wpointer-arith -Wimplicit-fallthrough -Wconversion \
 	-Wsign-conversion
-HARDENING := -fstack-protector-strong -fPIE -fno-common -fcf-protection
+HARDENING := -fstack-protector-strong -fPIE -fno-common $(if $(filter x86_64,$(shell uname -m)),-fcf-protection)
 BASE_CPPFLAGS := -I. -D_GNU_SOURCE -DRAIL_VERSION='"$(VERSION)"'
 BASE_CFLAGS := -std=gnu17 -g $(WARNINGS) $(HARDENING) -ffunction-sections -fdata-sections
 BASE_LDFLAGS := -pie -Wl,-z,relro,-z,now -Wl,--as-needed -Wl,--gc-sections

@@ -157,7 +157,7 @@ used() {
 	local pid
 	for pid in $(family "$SERVER"); do
 		cat "/proc/$pid/task"/*/schedstat 2>/dev/null || true
-	done | awk '{sum += $1} END {printf "%d\n", sum}'
+	done | awk '{sum += $1} END {printf "%.0f\n", sum}' # mawk's %d ends at 2^31
 }
 
 measure() { # NAME PORT WINDOW RATE NETNS...: a line of results

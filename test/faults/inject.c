@@ -35,10 +35,6 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#ifndef __x86_64__
-#error "inject changes registers of x86-64; add those of this architecture"
-#endif
-
 enum {
 	NAME_SIZE = 64,
 	PROCESSES_MAXIMUM = 64,
@@ -55,7 +51,6 @@ struct process {
 	bool adopted; /* its parent has told of it */
 	bool waiting; /* stopped, for that */
 	bool counting;
-	bool in_call;
 	bool failing; /* the call that it is in */
 };
 
@@ -123,12 +118,65 @@ static unsigned int count_call(const char *process, const char *kind)
 	return 1;
 }
 
-static void name_kind(const struct user_regs_struct *registers, char kind[static NAME_SIZE])
-{
-	char *name = seccomp_syscall_resolve_num_arch(SCMP_ARCH_NATIVE, (int)registers->orig_rax);
+/* ---- what differs between architectures ------------------------------------------------------ */
 
-	if (registers->orig_rax == SYS_fcntl || registers->orig_rax == SYS_ioctl)
-		(void)snprintf(kind, NAME_SIZE, "%s.%x", name, (unsigned int)registers->rsi);
+#if defined(__x86_64__)
+
+/* At the entry into a call: none is executed. */
+static int skip_call(pid_t pid)
+{
+	struct user_regs_struct registers;
+
+	if (ptrace(PTRACE_GETREGS, pid, NULL, &registers) < 0)
+		return -errno;
+	registers.orig_rax = (unsigned long long)-1;
+	return ptrace(PTRACE_SETREGS, pid, NULL, &registers) < 0 ? -errno : 0;
+}
+
+/* At its end: what its caller gets. */
+static void set_result(pid_t pid, long result)
+{
+	struct user_regs_struct registers;
+
+	if (ptrace(PTRACE_GETREGS, pid, NULL, &registers) < 0)
+		return;
+	registers.rax = (unsigned long long)result;
+	(void)ptrace(PTRACE_SETREGS, pid, NULL, &registers);
+}
+
+#elif defined(__aarch64__)
+
+static int skip_call(pid_t pid)
+{
+	int none = -1;
+	struct iovec area = {&none, sizeof(none)};
+
+	return ptrace(PTRACE_SETREGSET, pid, NT_ARM_SYSTEM_CALL, &area) < 0 ? -errno : 0;
+}
+
+static void set_result(pid_t pid, long result)
+{
+	struct user_regs_struct registers;
+	struct iovec area = {&registers, sizeof(registers)};
+
+	if (ptrace(PTRACE_GETREGSET, pid, NT_PRSTATUS, &area) < 0)
+		return;
+	registers.regs[0] = (unsigned long long)result;
+	(void)ptrace(PTRACE_SETREGSET, pid, NT_PRSTATUS, &area);
+}
+
+#else
+#error "add how a call is skipped, and given a result, on this architecture"
+#endif
+
+/* ---- calls ----------------------------------------------------------------------------------- */
+
+static void name_kind(const struct __ptrace_syscall_info *call, char kind[static NAME_SIZE])
+{
+	char *name = seccomp_syscall_resolve_num_arch(SCMP_ARCH_NATIVE, (int)call->entry.nr);
+
+	if (call->entry.nr == SYS_fcntl || call->entry.nr == SYS_ioctl)
+		(void)snprintf(kind, NAME_SIZE, "%s.%x", name, (unsigned int)call->entry.args[1]);
 	else
 		copy_name(kind, name != NULL ? name : "unknown");
 	free(name);
@@ -140,17 +188,17 @@ static bool is_fault(const struct process *process, const char *kind, unsigned i
 	       strcmp(fault.kind, kind) == 0 && strcmp(fault.process, process->name) == 0;
 }
 
-/* At the entry into a call. */
-static void enter_call(struct process *process, struct user_regs_struct *registers)
+static void enter_call(struct process *process, const struct __ptrace_syscall_info *call)
 {
 	char kind[NAME_SIZE];
 
 	if (!process->counting) {
-		process->counting = registers->orig_rax == SYS_fcntl &&
-				    registers->rdi == MARKER_FD && registers->rsi == F_GETFD;
+		process->counting = call->entry.nr == SYS_fcntl &&
+				    call->entry.args[0] == MARKER_FD &&
+				    call->entry.args[1] == F_GETFD;
 		return;
 	}
-	name_kind(registers, kind);
+	name_kind(call, kind);
 	unsigned int any = count_call(process->name, "any");
 	unsigned int count = count_call(process->name, kind);
 	if (is_fault(process, "any", any) || is_fault(process, kind, count)) {
@@ -160,25 +208,22 @@ static void enter_call(struct process *process, struct user_regs_struct *registe
 			return;
 		}
 		process->failing = true;
-		registers->orig_rax = (unsigned long long)-1;
-		if (ptrace(PTRACE_SETREGS, process->pid, NULL, registers) < 0)
+		if (skip_call(process->pid) < 0)
 			fail("change a call");
 	}
 }
 
 static void stop_at_call(struct process *process)
 {
-	struct user_regs_struct registers;
+	struct __ptrace_syscall_info call;
 
-	if (ptrace(PTRACE_GETREGS, process->pid, NULL, &registers) < 0)
+	if (ptrace(PTRACE_GET_SYSCALL_INFO, process->pid, sizeof(call), &call) < 0)
 		return; /* it was killed meanwhile */
-	process->in_call = !process->in_call;
-	if (process->in_call) {
-		enter_call(process, &registers);
+	if (call.op == PTRACE_SYSCALL_INFO_ENTRY) {
+		enter_call(process, &call);
 	} else if (process->failing) {
 		process->failing = false;
-		registers.rax = (unsigned long long)-fault.errnum;
-		(void)ptrace(PTRACE_SETREGS, process->pid, NULL, &registers);
+		set_result(process->pid, -fault.errnum);
 	}
 }
 

@@ -66,7 +66,7 @@ done
 # Python without what no test can need.
 python=$(python3 -c 'import sysconfig; print(sysconfig.get_path("stdlib"))')
 mkdir -p "$root$python"
-tar -C "$python" --exclude=__pycache__ --exclude=test --exclude=idlelib --exclude=lib2to3 --exclude=pydoc_data \
+tar -C "$python" --exclude='*.opt-?.pyc' --exclude=test --exclude=idlelib --exclude=lib2to3 --exclude=pydoc_data \
 	--exclude='config-*' --exclude=distutils --exclude=tkinter --exclude=dist-packages -cf - . | tar -C "$root$python" -xf -
 
 mkdir -p "$root/railway/build/$variant"
