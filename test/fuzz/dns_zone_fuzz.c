@@ -18,8 +18,8 @@ enum { RCODE_NOERROR = 0, RCODE_NXDOMAIN = 3, FLAG_TC = 0x0200 };
 
 /* Of two that differ in case alone the second stands for the first. */
 static const char *const labels[LABELS] = {
-	"api",	  "API",  "ns",	     "_services", "_replicas", LONGEST, "with.dot", " ",
-	"a,b",	  "\x01", "railway", "internal",  "db",	       "DB",	"0",	    "\xff\xc0",
+	"api", "API",  "ns",	  "_services", "_replicas", LONGEST, "with.dot", " ",
+	"a,b", "\x01", "railway", "internal",  "db",	    "DB",    "0",	 "\xff\xc0",
 };
 
 static size_t first_of(size_t label)
