@@ -14,7 +14,7 @@ here=$(dirname "${BASH_SOURCE[0]}")
 PACKAGES=(coreutils procps grep sed findutils diffutils hostname)
 COMMANDS=(
 	bash sh awk mawk mount umount unshare nsenter setpriv setsid flock dmesg prlimit taskset chrt lsns mountpoint findmnt less
-	ip ss tc bridge nft iptables ip6tables wg ping iperf3 jq socat dig getent python3 strace curl modprobe insmod lsmod kmod bats wireguard-go
+	ip ss tc bridge nft iptables ip6tables wg ping iperf3 jq socat dig getent python3 etcd etcdctl strace curl modprobe insmod lsmod kmod bats wireguard-go
 )
 MODULES=(wireguard veth tun bridge dummy nf_tables nf_nat nf_conntrack ip6_tables ip_tables br_netfilter sch_netem)
 # Whatever a rule of nft or of iptables may ask for, and what ss asks.
@@ -77,7 +77,7 @@ mkdir -p "$root/railway/build/$variant/test"
 find "build/$variant/test" -maxdepth 1 -type f -executable ! -name 'fuzz-*' -exec cp -t "$root/railway/build/$variant/test" {} +
 mkdir -p "$root/railway/test"
 [ ! -d "build/$variant/test/faults" ] || cp -a "build/$variant/test/faults" "$root/railway/build/$variant/test"
-cp -a test/lib test/netns test/bench test/vm test/demo "$root/railway/test"
+cp -a test/lib test/netns test/cluster test/bench test/vm test/demo "$root/railway/test"
 cp -a deploy "$root/railway"
 
 mapfile -t programs < <(find "$root" -type f \( -executable -o -name '*.so*' \))
