@@ -154,6 +154,7 @@ nothing_of_ours() {
 	hidden=$(cat "$NODE/hidden")
 	port=$(pod_wg evil show listen-port)
 	in_evil ip link set eth0 netns "$hidden"
+	nsenter --net="/proc/$hidden/ns/net" ip link set eth0 up
 	unharmed
 	gone
 	nothing_of_ours
