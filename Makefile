@@ -231,8 +231,8 @@ demo: packages-demo
 		bash test/demo/demo.bash
 
 # `make test` runs every target below, each of which also runs alone; T=pattern runs the tests whose names match.
-# What each took is printed at the end, with one line that counts.
-TEST_TARGETS := test-build lint test-unit test-fuzz test-netns test-clients test-runtimes test-cluster test-faults test-demo test-vm
+# What each took is printed at the end, with one line that counts. One with an @ runs beside those that follow.
+TEST_TARGETS := test-build vm-image test-vm@ lint test-unit test-fuzz test-netns test-clients test-runtimes test-cluster test-faults test-demo
 
 .PHONY: test
 test: packages-test
@@ -268,7 +268,6 @@ $(addprefix fuzz-,$(FUZZ_TARGETS)): fuzz-%:
 # What takes longer than a person waits.
 .PHONY: test-long
 test-long: packages-test
-	@$(MAKE) --no-print-directory test-vm VM_TESTS='test/vm/*.bats test/netns/*.bats' VM_DEADLINE=7200
 	@$(MAKE) --no-print-directory test-faults-all
 	@$(BUILD_MAKE) WERROR=1 VARIANT=asan tools runtime-tools
 	@RUNTIMES='$(CURDIR)/$(RUNTIMES)' TRANSPORTS=auto bash test/lib/netns.bash asan '$(T)' test/runtimes/*.bats
@@ -382,9 +381,8 @@ vm-image: packages-vm
 test-vm: vm-image
 	@$(AS_OWNER) env DEADLINE=$(VM_DEADLINE) bash test/vm/run.bash $(VM_IMAGE) tests '$(T)' $(VM_TESTS)
 
-# What depends on what carries the packets; `make test-long` runs all network tests there.
-VM_DEADLINE := 3000
-VM_TESTS := test/vm/*.bats $(patsubst %,test/netns/%.bats,order mesh life chain gateway intercept concurrency)
+VM_DEADLINE := 4000
+VM_TESTS := test/vm/*.bats test/netns/*.bats test/cluster/handshake.bats
 
 # Emulated time is not real time: the ratios count.
 BENCHES_VM := chain peers throughput

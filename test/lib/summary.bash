@@ -1,21 +1,62 @@
 #!/usr/bin/env bash
-# run TARGET...: makes each target, goes on after failures, and says what each took and how many tests passed. Test runners append lines
-# "passed failed skipped" to the file named in RAILWAY_COUNTS.
+# run TARGET...: makes each target, goes on after failures, and says what each took and how many tests passed. One with an @ behind it runs beside those
+# that follow, with what they leave of the processors, and is shown at the end. Test runners append lines "passed failed skipped" to the file
+# named in RAILWAY_COUNTS.
 set -uo pipefail
 shift
 RAILWAY_COUNTS=$(mktemp)
 # The virtual machine runs as the owner of the tree.
 chmod 0666 "$RAILWAY_COUNTS"
 export RAILWAY_COUNTS
-trap 'rm -f "$RAILWAY_COUNTS"' EXIT
+beside=() beside_output=$(mktemp -d)
+groups=()
+finish() {
+	local group
+	for group in "${groups[@]}"; do kill -- "-$group" 2>/dev/null || true; done
+	rm -rf "$RAILWAY_COUNTS" "$beside_output"
+}
+trap finish EXIT
+trap 'exit 130' INT TERM
 times=() failed_targets=0
-for target in "$@"; do
-	printf '\n== %s\n' "$target"
+
+timed() { # TARGET PROGRAM...: leaves a line in the table's form in $beside_output/TARGET.time
+	local target=$1 outcome=ok start
+	shift
 	start=$(date +%s%N)
-	outcome=ok
-	make --no-print-directory "$target" || { outcome=FAILED; failed_targets=$((failed_targets + 1)); }
-	times+=("$(printf '%-14s %7.1f s  %s' "$target" \
-		"$((($(date +%s%N) - start) / 100000000))e-1" "$outcome")")
+	"$@" --no-print-directory "$target" || outcome=FAILED
+	printf '%-14s %7.1f s  %s\n' "$target" "$((($(date +%s%N) - start) / 100000000))e-1" "$outcome" \
+		>"$beside_output/$target.time"
+}
+
+account() { # TARGET
+	local line
+	line=$(cat "$beside_output/$1.time" 2>/dev/null || printf '%-14s did not end  FAILED' "$1")
+	[[ $line == *ok ]] || failed_targets=$((failed_targets + 1))
+	times+=("$line")
+}
+
+for target in "$@"; do
+	if [[ $target == *@ ]]; then
+		target=${target%@}
+		printf '\n== %s begins\n' "$target"
+		# A process group of its own, which can be ended whole.
+		set -m
+		timed "$target" nice -n 10 make >"$beside_output/$target" 2>&1 </dev/null &
+		set +m
+		groups+=($!)
+		beside+=("$target")
+		continue
+	fi
+	printf '\n== %s\n' "$target"
+	timed "$target" make
+	account "$target"
+done
+wait
+groups=()
+for target in "${beside[@]}"; do
+	printf '\n== %s\n' "$target"
+	cat "$beside_output/$target"
+	account "$target"
 done
 printf '\n'
 printf '%s\n' "${times[@]}"
