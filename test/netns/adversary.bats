@@ -149,7 +149,7 @@ nothing_of_ours() {
 }
 
 @test "it moves its interface into a netns that the node does not know, and where it stays" {
-	in_evil unshare --net sh -c 'echo $$ >"$1"; exec sleep 1000' sh "$NODE/hidden" 3>&- &
+	in_evil unshare --net sh -c 'echo $$ >"$1"; exec sleep 1000' sh "$NODE/hidden" >/dev/null 2>&1 3>&- &
 	until [ -s "$NODE/hidden" ]; do :; done
 	hidden=$(cat "$NODE/hidden")
 	port=$(pod_wg evil show listen-port)
