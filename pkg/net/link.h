@@ -26,10 +26,11 @@ int rail_link_get(struct rail_netlink *netlink, const char *name, struct rail_li
 int rail_link_get_index(struct rail_netlink *netlink, int index, struct rail_link *ret_link,
 			struct rail_error *error);
 /*
- * Makes a link of the kind, under its final name, in the netns netns_fd by one message; it is down.
- * EEXIST where the name is taken there. What the kind remembers of the netns that it was made from
- * (WireGuard: where its UDP socket is) is the socket's. An alias cannot be given yet: the kernel
- * ignores it here.
+ * Makes a link of the kind in the netns netns_fd by one message; it is down. EEXIST where the name
+ * is taken there, or in the socket's own netns (rtnl_newlink looks there, too: a pod's eth0 cannot
+ * be made under that name from a node that has one). What the kind remembers of the netns that it
+ * was made from (WireGuard: where its UDP socket is) is the socket's. An alias cannot be given yet:
+ * the kernel ignores it here.
  */
 int rail_link_create(struct rail_netlink *netlink, const char *name, const char *kind,
 		     unsigned int mtu, int netns_fd, struct rail_error *error);

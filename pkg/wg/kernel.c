@@ -109,19 +109,22 @@ static int set_up(struct rail_netlink *pod, struct rail_kernel_device *device,
 			      "all %zu ports of listenPorts are taken", count);
 }
 
-/* From the link that was just made to a device that listens. */
+/* From the link that was just made to a device that listens. ret_index: 0 until it is known. */
 static int build(struct rail_netlink *pod, const struct rail_interface_request *request,
 		 const struct rail_key *private_key, struct rail_interface *interface,
-		 struct rail_error *error)
+		 int *ret_index, struct rail_error *error)
 {
 	RAIL_CLEANUP(rail_kernel_device_close)
 	struct rail_kernel_device fresh = RAIL_KERNEL_DEVICE_NONE;
 	RAIL_CLEANUP(rail_kernel_device_close)
 	struct rail_kernel_device device = RAIL_KERNEL_DEVICE_NONE;
-	int result = rail_kernel_device_open(request->netns_fd, request->name, &fresh, error);
+	int result =
+		rail_kernel_device_open(request->netns_fd, interface->device_name, &fresh, error);
 
+	*ret_index = fresh.index;
 	if (result == 0)
-		result = rail_link_change(pod, fresh.index, NULL, request->alias, 0, error);
+		result =
+			rail_link_change(pod, fresh.index, request->name, request->alias, 0, error);
 	if (result == 0)
 		result = rail_kernel_device_configure(&fresh, private_key, 0, error);
 	if (result == 0)
@@ -142,6 +145,7 @@ static int create(const struct rail_interface_request *request,
 	RAIL_CLEANUP(rail_netlink_closep) struct rail_netlink *host = NULL;
 	RAIL_CLEANUP(rail_key_wipe) struct rail_key private_key = {.bytes = {0}};
 	struct rail_link link;
+	int index = 0;
 
 	*ret_interface = (struct rail_interface){.transport = "kernel", .nsid = RAIL_NSID_NONE};
 
@@ -158,6 +162,8 @@ static int create(const struct rail_interface_request *request,
 		result = rail_nsid_of(host, request->netns_fd, &ret_interface->nsid, error);
 	if (result == 0)
 		result = rail_key_generate(&private_key, error);
+	if (result == 0)
+		result = rail_transport_make_device_name(ret_interface->device_name, error);
 	if (result < 0)
 		return result;
 	rail_key_public(&private_key, &ret_interface->public_key);
@@ -167,15 +173,17 @@ static int create(const struct rail_interface_request *request,
 			return result;
 	}
 
-	/* Where this fails, a link of that name is another's. */
-	result =
-		rail_link_create(host, request->name, kind, request->mtu, request->netns_fd, error);
+	/* Under a name that the node has not, either: a node's own eth0 would be in the way. */
+	result = rail_link_create(host, ret_interface->device_name, kind, request->mtu,
+				  request->netns_fd, error);
 	if (result < 0)
 		return result;
-	result = build(pod, request, &private_key, ret_interface, error);
+	result = build(pod, request, &private_key, ret_interface, &index, error);
 	if (result < 0) {
-		if (rail_link_get(pod, request->name, &link, NULL) == 0)
-			(void)rail_link_delete(pod, link.index, NULL);
+		if (index == 0 && rail_link_get(pod, ret_interface->device_name, &link, NULL) == 0)
+			index = link.index;
+		if (index != 0)
+			(void)rail_link_delete(pod, index, NULL);
 		return rail_wrap(error, result, "make WireGuard interface %s", request->name);
 	}
 	return 0;
@@ -185,20 +193,21 @@ static int create(const struct rail_interface_request *request,
 
 /*
  * Whether a link is the stored interface: 1 or 0. By its alias; where the pod has changed that, or
- * its name, by its key. A creation that was killed before the alias left a link of the announced
- * name that is down and has no key: nobody has begun to use it.
+ * its name, by its key. A creation that was killed before the alias left a link of its first name,
+ * which nobody else has.
  */
 static int is_ours(int netns_fd, const struct rail_link *link,
 		   const struct rail_interface *interface, struct rail_error *error)
 {
 	RAIL_CLEANUP(rail_kernel_device_close)
 	struct rail_kernel_device device = RAIL_KERNEL_DEVICE_NONE;
-	const struct rail_key none = {.bytes = {0}};
 
 	if (strcmp(link->kind, kind) != 0)
 		return 0;
 	/* An empty alias would equal that of every link that has none. */
 	if (interface->alias[0] != '\0' && strcmp(link->alias, interface->alias) == 0)
+		return 1;
+	if (interface->device_name[0] != '\0' && strcmp(link->name, interface->device_name) == 0)
 		return 1;
 	if (netns_fd < 0)
 		return 0;
@@ -206,9 +215,6 @@ static int is_ours(int netns_fd, const struct rail_link *link,
 	int result = rail_kernel_device_open(netns_fd, link->name, &device, error);
 	if (result < 0)
 		return result == -ENODEV ? 0 : result;
-	if (rail_key_equal(&device.public_key, &none))
-		return link->alias[0] == '\0' && !link->up &&
-		       strcmp(link->name, interface->name) == 0;
 	return rail_key_equal(&device.public_key, &interface->public_key);
 }
 

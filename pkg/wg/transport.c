@@ -1,7 +1,11 @@
 #include "pkg/wg/transport.h"
 
 #include <errno.h>
+#include <stdint.h>
+#include <stdio.h>
 #include <string.h>
+
+#include "pkg/base/file.h"
 
 enum { MTU_MINIMUM = 1280 }; /* RFC 8200, 5 */
 
@@ -27,6 +31,16 @@ int rail_transport_check_request(const struct rail_interface_request *request,
 		return rail_fail(error, EINVAL, "MTU %u of interface %s: %d to %d bytes",
 				 request->mtu, request->name, MTU_MINIMUM, UINT16_MAX);
 	return 0;
+}
+
+int rail_transport_make_device_name(char name[static IFNAMSIZ], struct rail_error *error)
+{
+	uint64_t number;
+	int result = rail_random(&number, sizeof(number), error);
+
+	if (result == 0)
+		(void)snprintf(name, IFNAMSIZ, "rwg%011llx", (unsigned long long)(number >> 20));
+	return result;
 }
 
 const struct rail_transport *rail_transport_by_name(const char *name)

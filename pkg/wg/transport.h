@@ -21,8 +21,10 @@ struct rail_interface {
 	/* Kernel only: of its netns, seen from the host's (pkg/net/link.h); else RAIL_NSID_NONE. */
 	int32_t nsid;
 
+	/* What the link is called until it gets its name; names the UAPI socket (userspace). */
+	char device_name[IFNAMSIZ];
+
 	/* Userspace only: */
-	char device_name[IFNAMSIZ];  /* names the UAPI socket; unique on the node */
 	struct rail_process process; /* the process that carries the packets */
 };
 
@@ -91,6 +93,9 @@ extern const struct rail_transport rail_transport_userspace;
 /* Whether create can begin with it: a netns, lengths, an MTU that IPv6 allows. */
 int rail_transport_check_request(const struct rail_interface_request *request,
 				 struct rail_error *error);
+
+/* "rwg" and 11 hexadecimal digits: never another's, and free in every netns. */
+int rail_transport_make_device_name(char name[static IFNAMSIZ], struct rail_error *error);
 
 /*
  * name: "auto", "kernel" or "userspace" (configuration key transport); auto takes the kernel's

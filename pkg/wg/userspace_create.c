@@ -52,17 +52,6 @@ static void creation_done(struct creation *creation)
 	rail_cleanup_close(&creation->stand_in_fd);
 }
 
-/* "rwg" and 11 hexadecimal digits: never another's, and free in every netns. */
-static int make_device_name(char name[static IFNAMSIZ], struct rail_error *error)
-{
-	uint64_t number;
-	int result = rail_random(&number, sizeof(number), error);
-
-	if (result == 0)
-		(void)snprintf(name, IFNAMSIZ, "rwg%011llx", (unsigned long long)(number >> 20));
-	return result;
-}
-
 /* A TUN link in the caller's netns. It is gone when its last descriptor is closed. */
 static int open_tun(const char *name, short flags, int *ret_fd, struct rail_error *error)
 {
@@ -388,7 +377,7 @@ int rail_userspace_create(const struct rail_interface_request *request,
 		return result;
 	rail_key_public(&private_key, &ret_interface->public_key);
 
-	result = make_device_name(ret_interface->device_name, error);
+	result = rail_transport_make_device_name(ret_interface->device_name, error);
 	if (result == 0 && announce != NULL)
 		result = announce(context, ret_interface, error);
 	if (result < 0)

@@ -310,3 +310,22 @@ neighbours() { # pod with eth0 (10.1.0.1, fd99::1) and neighbour beside it on on
 	done
 	[ "$(devices)" = $((count + 1)) ]
 }
+
+@test "a node that has an interface of the pod's name itself: both stay what they are" {
+	ip link add eth0 type veth peer name pair
+	mesh_add one api
+	mesh_add two api
+	ip -n one -o link show eth0 | grep -q POINTOPOINT
+	ip netns exec one ping -6 -q -c 1 -W 5 "$(pod_address two)" >/dev/null
+	ip -d link show eth0 | grep -q veth
+	# What has the name in the pod's netns is another's, and stays.
+	ip -n one link add railway0 type veth peer name pair
+	CNI_COMMAND=ADD CNI_CONTAINERID=second CNI_NETNS=/run/netns/one CNI_IFNAME=railway0 plugin railway-mesh ADD \
+		"$(config railway-mesh '"ipam":{"type":"railway-ipam"},"service":"api","environment":"production"')"
+	[ "$status" -ne 0 ]
+	ip -n one -d link show railway0 | grep -q veth
+	mesh DEL one
+	mesh DEL two
+	ip -d link show eth0 | grep -q veth
+	[ -z "$(leftovers)" ]
+}

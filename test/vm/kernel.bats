@@ -231,10 +231,11 @@ listen_port() { # POD INTERFACE
 	pod_add web production web
 	pod_add api production api
 	# What is there between the message that makes the link and the one that gives it its alias.
+	read -r _ _ first _ < <(stored_interface web)
 	ip -n web link del eth0
-	ip -n web link add eth0 type wireguard
+	ip -n web link add "$first" type wireguard
 	pod_del web
-	refute ip -n web link show dev eth0
+	refute ip -n web link show dev "$first"
 	# Another key and no alias: somebody else's.
 	ip -n api link set eth0 down
 	ip -n api link set dev eth0 alias ""
