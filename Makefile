@@ -265,14 +265,26 @@ $(addprefix fuzz-,$(FUZZ_TARGETS)): fuzz-%:
 	@mkdir -p build/fuzz/found/$*
 	build/fuzz/test/fuzz-$* -max_total_time=$(FUZZ_SECONDS) build/fuzz/found/$* test/fuzz/corpus/$*
 
+# Another way to change inputs, which gets further where they are text.
+AFL_TARGETS := netconf etcd_answer uapi
+.PHONY: packages-afl $(addprefix afl-,$(AFL_TARGETS))
+packages-afl:
+	$(call install_packages,afl++)
+$(addprefix afl-,$(AFL_TARGETS)): afl-%: packages-afl
+	@$(MAKE) --no-print-directory VARIANT=fuzz CC=afl-clang-fast BUILD=build/afl build/afl/test/fuzz-$*
+	@mkdir -p build/afl/found
+	AFL_SKIP_CPUFREQ=1 AFL_I_DONT_CARE_ABOUT_MISSING_CRASHES=1 AFL_NO_UI=1 afl-fuzz -V $(FUZZ_SECONDS) -m none \
+		-i test/fuzz/corpus/$* -o build/afl/found/$* -- build/afl/test/fuzz-$* >build/afl/found/$*.log
+	@! ls build/afl/found/$*/default/crashes | grep ^id:
+
 # What takes longer than a person waits.
 .PHONY: test-long
-test-long: packages-test
+test-long: packages-test packages-afl
 	@$(MAKE) --no-print-directory test-faults-all
 	@$(BUILD_MAKE) WERROR=1 VARIANT=asan tools runtime-tools
 	@RUNTIMES='$(CURDIR)/$(RUNTIMES)' TRANSPORTS=auto bash test/lib/netns.bash asan '$(T)' test/runtimes/*.bats
-	@for target in $(FUZZ_TARGETS); do \
-		$(BUILD_MAKE) FUZZ_SECONDS=600 fuzz-$$target || exit 1; done
+	@for target in $(addprefix fuzz-,$(FUZZ_TARGETS)) $(addprefix afl-,$(AFL_TARGETS)); do \
+		$(BUILD_MAKE) FUZZ_SECONDS=600 $$target || exit 1; done
 
 .PHONY: test-netns
 test-netns: packages-test
