@@ -17,11 +17,16 @@ in_netns() { # POD COMMAND...
 	nsenter --net="/run/netns/$1" "${@:2}"
 }
 
-setup_pods() { # an upstream that answers, one that does not, a victim, an idle hostile pod
-	python3 "$BATS_TEST_DIRNAME/../lib/upstream.py" 127.0.0.2 5300 192.0.2.2 "$NODE/asked" 3>&- &
+# Each has an upstream of its own: what the flood's cannot keep up with is no matter of the resolver's.
+upstream() { # ADDRESS
+	python3 "$BATS_TEST_DIRNAME/../lib/upstream.py" "$1" 5300 192.0.2.2 "$NODE/asked.$1" 3>&- &
 	HELPERS+=($!)
-	up() { dig +time=1 +tries=1 -p 5300 @127.0.0.2 +short A up.example.com | grep -q 192.0.2.2; }
-	eventually up
+	up() { dig +time=1 +tries=1 -p 5300 "@$1" +short A up.example.com | grep -q 192.0.2.2; }
+	eventually up "$1"
+}
+
+setup_pods() { # an upstream that answers, one that does not, a victim, an idle hostile pod
+	upstream 127.0.0.2
 	socat -u UDP4-RECV:5300,bind=127.0.0.9 /dev/null 3>&- &
 	HELPERS+=($!)
 	resolver_start --metrics "$NODE/metrics"
@@ -90,7 +95,8 @@ beside() {
 }
 
 @test "other names all the time, public ones, which fill the cache, and private ones that are not there" {
-	setup_pods 127.0.0.2:5300
+	upstream 127.0.0.3
+	setup_pods 127.0.0.3:5300
 	kept() { in_netns victim dig +time=1 +tries=1 @fd12::10 +short A kept.example.com | grep -q 192.0.2.2; }
 	kept
 	before=$(metric cache_entries)
@@ -100,5 +106,5 @@ beside() {
 	beside "private names" in_netns hostile "${HOSTILE[@]}" names railway.internal 28 $((SECONDS_EACH + 2))
 	# What the victim had there is there still.
 	kept
-	[ "$(grep -c ' kept.example.com$' "$NODE/asked")" = 1 ]
+	[ "$(grep -c ' kept.example.com$' "$NODE/asked.127.0.0.2")" = 1 ]
 }
