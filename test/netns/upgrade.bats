@@ -58,6 +58,24 @@ log_says() { # PATTERN COUNT
 	is_answered one svc0.railway.internal
 }
 
+@test "workers that die one after the other: the pause grows, and never beyond what a client waits" {
+	resolver_start
+	served one production svc0
+	longest=0
+	for n in $(seq 1 9); do
+		kill -KILL "$(resolver_worker)"
+		start=$(date +%s%N)
+		is_answered one svc0.railway.internal
+		took=$((($(date +%s%N) - start) / 1000000))
+		[ "$took" -le "$longest" ] || longest=$took
+		eventually log_says 'the worker runs' $((n + 1))
+	done
+	# The first of them waits for nothing, the last for 2 s.
+	echo "# the longest that a query waited: $longest ms" >&3
+	[ "$longest" -ge 1500 ]
+	[ "$longest" -lt 4000 ]
+}
+
 @test "a worker that hangs while nothing is asked of it is replaced" {
 	resolver_start
 	served one production svc0
