@@ -116,7 +116,8 @@ sockets() { # of the supervisor, whose copies outlive a worker
 	served one production svc0
 	served two staging web
 	load_begin 4
-	in_netns two "${HOSTILE[@]}" names rail-crash-abort.railway.internal 28 1
+	# Many times what its queue holds.
+	in_netns two "${HOSTILE[@]}" names rail-crash-abort.railway.internal 28 0.2
 	eventually log_says 'not served for a while' 1
 	load_end
 	# One more each time that it has been given another chance.
