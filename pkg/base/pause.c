@@ -36,6 +36,24 @@ void rail_pause(const char *moment)
 		(void)!read(go_fd, &go, 1);
 }
 
+static int has(const void *bytes, size_t size, const char *text)
+{
+	return memmem(bytes, size, text, strlen(text)) != NULL;
+}
+
+void rail_crash(const void *bytes, size_t size)
+{
+	volatile int *volatile nowhere = NULL;
+
+	if (has(bytes, size, "rail-crash-abort"))
+		abort();
+	if (has(bytes, size, "rail-crash-segv"))
+		*nowhere = 0;
+	if (has(bytes, size, "rail-crash-hang"))
+		for (;;)
+			;
+}
+
 #else
 
 /* An empty translation unit is none in ISO C. */

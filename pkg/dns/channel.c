@@ -16,6 +16,8 @@ enum {
 	ADDRESS = 1 << 5,
 	TTL = 1 << 6,
 	UPSTREAMS = 1 << 7,
+	ENVIRONMENT = 1 << 8,
+	CONTAINER = 1 << 9,
 };
 
 static const unsigned int members_of[RAIL_CHANNEL_KIND_END] = {
@@ -32,6 +34,7 @@ static const unsigned int members_of[RAIL_CHANNEL_KIND_END] = {
 	[RAIL_CHANNEL_DRAIN] = SEQUENCE,
 	[RAIL_CHANNEL_ACK] = SEQUENCE,
 	[RAIL_CHANNEL_NAK] = SEQUENCE,
+	[RAIL_CHANNEL_POD_NAMES] = POD | ENVIRONMENT | CONTAINER | SERVICE | REPLICA,
 };
 
 int rail_channel_descriptors(enum rail_channel_kind kind)
@@ -39,9 +42,14 @@ int rail_channel_descriptors(enum rail_channel_kind kind)
 	return kind == RAIL_CHANNEL_POD_ADD ? RAIL_CHANNEL_DESCRIPTORS_MAXIMUM : 0;
 }
 
+static bool is_name(const char *text, size_t size)
+{
+	return *text != '\0' && strnlen(text, size) < size;
+}
+
 static bool is_label(const char *text)
 {
-	return *text != '\0' && strnlen(text, RAIL_LABEL_SIZE) < RAIL_LABEL_SIZE;
+	return is_name(text, RAIL_LABEL_SIZE);
 }
 
 static bool is_endpoint(const struct rail_endpoint *endpoint)
@@ -55,6 +63,10 @@ static bool is_valid(const struct rail_channel_message *message, unsigned int me
 	    ((members & SEQUENCE) != 0 && message->sequence == 0) ||
 	    ((members & SERVICE) != 0 && !is_label(message->service)) ||
 	    ((members & REPLICA) != 0 && !is_label(message->replica)) ||
+	    ((members & ENVIRONMENT) != 0 &&
+	     !is_name(message->environment, sizeof(message->environment))) ||
+	    ((members & CONTAINER) != 0 &&
+	     !is_name(message->container, sizeof(message->container))) ||
 	    ((members & ADDRESS) != 0 &&
 	     !rail_prefix_contains(&message->prefix, &message->address)))
 		return false;
@@ -116,6 +128,10 @@ int rail_channel_encode(const struct rail_channel_message *message, uint8_t *byt
 		rail_write_u64(&writer, message->sequence);
 	if ((members & PREFIX) != 0)
 		rail_write_bytes(&writer, message->prefix.bytes, sizeof(message->prefix.bytes));
+	if ((members & ENVIRONMENT) != 0)
+		rail_write_string(&writer, message->environment);
+	if ((members & CONTAINER) != 0)
+		rail_write_string(&writer, message->container);
 	if ((members & SERVICE) != 0)
 		rail_write_string(&writer, message->service);
 	if ((members & REPLICA) != 0)
@@ -150,6 +166,10 @@ int rail_channel_decode(const uint8_t *bytes, size_t size, struct rail_channel_m
 		message.sequence = rail_read_u64(&reader);
 	if ((members & PREFIX) != 0)
 		rail_read_bytes(&reader, message.prefix.bytes, sizeof(message.prefix.bytes));
+	if ((members & ENVIRONMENT) != 0)
+		rail_read_string(&reader, message.environment, sizeof(message.environment));
+	if ((members & CONTAINER) != 0)
+		rail_read_string(&reader, message.container, sizeof(message.container));
 	if ((members & SERVICE) != 0)
 		rail_read_string(&reader, message.service, sizeof(message.service));
 	if ((members & REPLICA) != 0)

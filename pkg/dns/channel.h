@@ -24,12 +24,15 @@ enum rail_channel_kind {
 	/* worker to supervisor */
 	RAIL_CHANNEL_ACK, /* sequence */
 	RAIL_CHANNEL_NAK, /* sequence: the pod is not served */
+	/* supervisor to worker */
+	RAIL_CHANNEL_POD_NAMES, /* pod, environment, container, service, replica: for the query log
+				 */
 	RAIL_CHANNEL_KIND_END,
 };
 
 enum {
 	RAIL_CHANNEL_VERSION = 1,
-	RAIL_CHANNEL_MESSAGE_SIZE = 512,
+	RAIL_CHANNEL_MESSAGE_SIZE = 1024,
 	RAIL_CHANNEL_DESCRIPTORS_MAXIMUM = 2,
 };
 
@@ -39,6 +42,8 @@ struct rail_channel_message {
 	uint64_t pod;	   /* a number that the supervisor gives once; never 0 */
 	uint64_t sequence; /* never 0 */
 	struct rail_prefix prefix;
+	char environment[RAIL_ENVIRONMENT_NAME_SIZE];
+	char container[RAIL_CONTAINER_ID_SIZE];
 	char service[RAIL_LABEL_SIZE];
 	char replica[RAIL_LABEL_SIZE];
 	struct in6_addr address; /* within prefix */

@@ -195,7 +195,7 @@ stop() {
 
 median() { sort -n | awk '{v[NR] = $1} END {printf "%.2f", v[int((NR + 1) / 2)]}'; }
 
-awk 'BEGIN {for (i = 0; i < 1000; i++) print "svc" i * 7 % 1000 ".railway.internal AAAA"}' >names.dnsperf
+awk -v services="$SERVICES" 'BEGIN {for (i = 0; i < services; i++) print "svc" i * 7 % services ".railway.internal AAAA"}' >names.dnsperf
 for round in $(seq "$ROUNDS"); do
 	for name in $SERVERS; do
 		start "$name" || continue

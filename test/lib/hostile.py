@@ -95,6 +95,31 @@ def measure(name, seconds):
     print(round(worst * 1000))
 
 
+def steady(name, kind, seconds):
+    """A query every 20 ms, answered or not, of that type ("%d" in the name: another name each time). Prints how many were
+    answered, how many were not within 1 s, and of the answered ones' times the median, p99 and the longest, in microseconds."""
+    client = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)
+    client.connect(SERVER)
+    start = now = time.monotonic()
+    asked, times, count = {}, [], 0
+    while now < start + float(seconds) or (asked and now < start + float(seconds) + 1):
+        due = start + count * 0.02
+        if now >= due and now < start + float(seconds):
+            message = struct.pack(">H", count) + query(name.replace("%d", str(count)), int(kind))[2:]
+            asked[count] = now
+            client.send(message)
+            count += 1
+        if select.select([client], [], [], max(0, min(due - now, 0.02)))[0]:
+            number = struct.unpack(">H", client.recv(4096)[:2])[0]
+            now = time.monotonic()
+            if number in asked:
+                times.append(now - asked.pop(number))
+        now = time.monotonic()
+    in_time = sorted(round(t * 1e6) for t in times if t <= 1)
+    part = lambda p: in_time[min(len(in_time) - 1, int(len(in_time) * p))] if in_time else 0
+    print(len(in_time), count - len(in_time), part(0.5), part(0.99), part(1))
+
+
 def prefixes(name):
     """Every part of a message, and then the end or a reset. The resolver must hang up on each by itself."""
     message = framed(query(name))
@@ -167,6 +192,26 @@ def ask(name, seconds, *pods):
         if number >= 256 * len(sockets):
             print("asked", flush=True)
             time.sleep(0.02)
+
+
+def names(suffix, kind, seconds):
+    """Other names below a suffix all the time, as fast as they can be sent."""
+    end = time.monotonic() + float(seconds)
+    client = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)
+    client.connect(SERVER)
+    while time.monotonic() < end:
+        for _ in range(64):
+            try:
+                client.send(query("n%x.%s" % (random.getrandbits(64), suffix), int(kind)))
+            except OSError:
+                pass
+
+
+def send(name):
+    """One query, whatever comes of it."""
+    client = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)
+    client.connect(SERVER)
+    client.send(query(name))
 
 
 def lock(path):

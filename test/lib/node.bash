@@ -50,7 +50,7 @@ resolver_stop() {
 
 # The process that faces the packets: the child of the supervisor.
 resolver_worker() {
-	pgrep -P "$RESOLVER" -f railway-resolverd
+	pgrep -P "$RESOLVER" -f 'railway-resolverd --worker'
 }
 
 # pod_add POD ENVIRONMENT SERVICE [CNI_ARGS]: a netns and ADD of the whole chain; prints the result.

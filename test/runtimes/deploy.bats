@@ -56,13 +56,14 @@ allowed_calls() {
 		exec setpriv --bounding-set=-all,$bounding --inh-caps=-all --no-new-privs "$BIN/railway-resolverd" "\$@"
 	SH
 	chmod +x "$NODE/traced/railway-resolverd"
-	BIN=$NODE/traced resolver_start
+	BIN=$NODE/traced resolver_start --query-log "$NODE/queries.log"
 	[ "$(awk '/^CapBnd/ {print $2}' "/proc/$RESOLVER/status")" = "$(awk '/^CapEff/ {print $2}' "/proc/$RESOLVER/status")" ]
 	[ "$(awk '/^NoNewPrivs/ {print $2}' "/proc/$RESOLVER/status")" = 1 ]
 	pod_add one production api
 	pod_check one
 	[ -n "$(in_pod one getent ahostsv6 api.railway.internal)" ]
 	resolver_stop
+	grep -q '"name":"api.railway.internal."' "$NODE/queries.log"
 	# A sanitizer makes system calls of its own.
 	[ "$VARIANT" != asan ] || return 0
 
@@ -71,7 +72,7 @@ allowed_calls() {
 		#!/bin/sh
 		exec strace -f -qq -o $NODE/trace "$BIN/railway-resolverd" "\$@"
 	SH
-	BIN=$NODE/traced resolver_start
+	BIN=$NODE/traced resolver_start --query-log "$NODE/queries.log"
 	pod_add two production web
 	[ -n "$(in_pod two getent ahostsv6 api.railway.internal)" ]
 	in_pod two dig +time=1 +tries=1 example.com >/dev/null || true # forwarded

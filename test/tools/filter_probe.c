@@ -22,6 +22,10 @@
 /*
  * What the worker's system-call filter lets through: each call is tried in a process of its own
  * behind the same filter. Prints "<call> <outcome>": allowed, killed, or the error's name.
+ *
+ *     filter_probe             the worker's filter
+ *     filter_probe writer      that of the query log's writer
+ *     filter_probe landlock    Landlock alone
  */
 
 #define EXECUTABLE_SIZE 4096
@@ -320,14 +324,18 @@ static const struct {
 #endif
 };
 
-static _Noreturn void probe(long (*call)(void), bool landlock)
+static int restrict_landlock(struct rail_error *error)
+{
+	int version;
+
+	return rail_sandbox_landlock(&version, error);
+}
+
+static _Noreturn void probe(long (*call)(void), int (*restrict_process)(struct rail_error *))
 {
 	struct rail_error error = RAIL_ERROR_NONE;
-	int version = 0;
 
-	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 ||
-	    (landlock ? rail_sandbox_landlock(&version, &error) : rail_sandbox_filter(&error)) <
-		    0) {
+	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 || restrict_process(&error) < 0) {
 		(void)fprintf(stderr, "no filter: %s\n", error.message);
 		_exit(EXIT_FAILURE);
 	}
@@ -335,10 +343,13 @@ static _Noreturn void probe(long (*call)(void), bool landlock)
 	_exit(call() >= 0 ? 0 : errno);
 }
 
-/* With an argument: behind Landlock alone, instead of the filter alone. */
 int main(int argc, char **argv)
 {
-	(void)argv;
+	int (*restrict_process)(struct rail_error *) = rail_sandbox_filter;
+
+	if (argc > 1)
+		restrict_process = strcmp(argv[1], "writer") == 0 ? rail_sandbox_filter_writer
+								  : restrict_landlock;
 	parent = getpid();
 	udp = socket(AF_INET6, SOCK_DGRAM | SOCK_CLOEXEC, 0);
 	if (udp < 0)
@@ -348,7 +359,7 @@ int main(int argc, char **argv)
 		int status;
 
 		if (child == 0)
-			probe(calls[i].call, argc > 1);
+			probe(calls[i].call, restrict_process);
 		if (child < 0 || waitpid(child, &status, 0) != child)
 			return EXIT_FAILURE;
 		if (WIFSIGNALED(status))

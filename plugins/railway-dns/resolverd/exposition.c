@@ -71,6 +71,8 @@ static const struct family counters[RAIL_METRICS_COUNTER_COUNT] = {
 				 "Queries that waited for a question already on its way."},
 	[RAIL_METRICS_ASKED] = {"forward_questions_total", "Questions that upstreams were asked."},
 	[RAIL_METRICS_FAILED] = {"forward_failures_total", "Questions that no upstream answered."},
+	[RAIL_METRICS_UNLOGGED] = {"query_log_dropped_total",
+				   "Answers that are missing from the query log."},
 };
 
 static const struct family gauges[RAIL_METRICS_GAUGE_COUNT] = {
@@ -185,12 +187,15 @@ static void put_everything(FILE *text, const struct rail_exposition_facts *facts
 {
 	static const struct family registered = {"pods_registered",
 						 "Attachments that are registered."};
+	static const struct family set_aside = {
+		"pods_set_aside", "Pods that are not served, for their packets end the worker."};
 	static const struct family starts = {"worker_starts_total", "Workers that were started."};
 	const struct rail_metrics *metrics = facts->metrics;
 
 	put_head(text, "build_info", "gauge", "The release.");
 	(void)fputs("railway_resolver_build_info{version=\"" RAIL_VERSION "\"} 1\n", text);
 	put_number(text, &registered, "gauge", facts->registered(facts->context));
+	put_number(text, &set_aside, "gauge", facts->set_aside(facts->context));
 	put_number(text, &starts, "counter", facts->worker_starts(facts->context));
 	for (size_t i = 0; i < RAIL_METRICS_COUNTER_COUNT; i++)
 		put_number(text, &counters[i], "counter", rail_metric_read(&metrics->counters[i]));

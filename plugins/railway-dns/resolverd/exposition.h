@@ -16,6 +16,7 @@ struct rail_exposition_facts {
 	const struct rail_metrics *metrics;
 	struct rail_store *store; /* for the environments' names */
 	size_t (*registered)(void *context);
+	size_t (*set_aside)(void *context);
 	uint64_t (*worker_starts)(void *context);
 	/* Whether a pod of that environment is here: others are not shown. */
 	bool (*has_environment)(void *context, const struct rail_prefix *prefix);

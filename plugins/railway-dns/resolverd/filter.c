@@ -11,31 +11,32 @@
 #include "plugins/railway-dns/resolverd/sandbox.h"
 
 /*
- * The worker's system calls. What is not named here fails with EPERM, which the C library and
- * c-ares live with where they merely probe; what only an attacker would call ends the process. The
- * names are looked up at run time, so one list does for every architecture: those that one lacks
- * are left out.
+ * The system calls of worker and query log's writer. What is not named here fails with EPERM, which
+ * the C library and c-ares live with where they merely probe; what only an attacker would call ends
+ * the process. The names are looked up at run time, so one list does for every architecture: those
+ * that one lacks are left out.
  */
 
-static const char *const allowed[] = {
+static const char *const of_worker[] = {
 	/* the loop and its sockets */
-	"epoll_wait",
-	"epoll_pwait",
-	"epoll_ctl",
-	"recvfrom",
-	"recvmsg",
-	"recvmmsg",
-	"sendto",
-	"sendmsg",
-	"sendmmsg",
-	"accept4",
-	"connect",
-	"close",
+	"epoll_wait", "epoll_pwait", "epoll_ctl", "recvfrom", "recvmsg", "recvmmsg",
+	"sendmsg",    "sendmmsg",    "accept4",	  "connect",  "close",	 "writev",
+};
+
+static const char *const of_writer[] = {
+	/* takes a part of a line away again */
+	"ftruncate",
+#if !RAIL_WITH_SANITIZER
+	"lseek",
+#endif
+};
+
+static const char *const of_both[] = {
 	/* the log */
 	"poll",
 	"ppoll",
 	"write",
-	"writev",
+	"sendto",
 	/* memory */
 	"brk",
 	"munmap",
@@ -230,7 +231,26 @@ static int hide_files(scmp_filter_ctx filter)
 #endif
 }
 
-int rail_sandbox_filter(struct rail_error *error)
+/* What only one of the two may do. */
+typedef int (*add_own)(scmp_filter_ctx filter);
+
+static int add_worker(scmp_filter_ctx filter)
+{
+	int result = add_names(filter, SCMP_ACT_ALLOW, of_worker,
+			       sizeof(of_worker) / sizeof(of_worker[0]));
+
+	if (result == 0)
+		result = add_sockets(filter);
+	return result == 0 ? add_socket_options(filter) : result;
+}
+
+static int add_writer(scmp_filter_ctx filter)
+{
+	return add_names(filter, SCMP_ACT_ALLOW, of_writer,
+			 sizeof(of_writer) / sizeof(of_writer[0]));
+}
+
+static int load_filter(add_own add, struct rail_error *error)
 {
 	scmp_filter_ctx filter = seccomp_init(SCMP_ACT_ERRNO(EPERM));
 
@@ -243,17 +263,15 @@ int rail_sandbox_filter(struct rail_error *error)
 	if (result == 0)
 		result = seccomp_attr_set(filter, SCMP_FLTATR_CTL_OPTIMIZE, 2);
 	if (result == 0)
-		result = add_names(filter, SCMP_ACT_ALLOW, allowed,
-				   sizeof(allowed) / sizeof(allowed[0]));
+		result = add_names(filter, SCMP_ACT_ALLOW, of_both,
+				   sizeof(of_both) / sizeof(of_both[0]));
+	if (result == 0)
+		result = add(filter);
 	if (result == 0)
 		result = add_names(filter, SCMP_ACT_KILL_PROCESS, fatal,
 				   sizeof(fatal) / sizeof(fatal[0]));
 	if (result == 0)
-		result = add_sockets(filter);
-	if (result == 0)
 		result = add_memory(filter);
-	if (result == 0)
-		result = add_socket_options(filter);
 	if (result == 0)
 		result = add_own_end(filter);
 	if (result == 0)
@@ -264,4 +282,14 @@ int rail_sandbox_filter(struct rail_error *error)
 	if (result < 0)
 		return rail_fail_errno(error, -result, "load the system-call filter");
 	return 0;
+}
+
+int rail_sandbox_filter(struct rail_error *error)
+{
+	return load_filter(add_worker, error);
+}
+
+int rail_sandbox_filter_writer(struct rail_error *error)
+{
+	return load_filter(add_writer, error);
 }

@@ -9,29 +9,33 @@
 #include "pkg/base/daemon.h"
 #include "pkg/base/log.h"
 #include "pkg/config/settings.h"
+#include "plugins/railway-dns/resolverd/query_writer.h"
 #include "plugins/railway-dns/resolverd/sandbox.h"
 #include "plugins/railway-dns/resolverd/supervisor.h"
 #include "plugins/railway-dns/resolverd/worker.h"
 
 static void print_usage(FILE *stream)
 {
-	(void)fprintf(stream,
-		      "usage: railway-resolverd [--config FILE] [--take-over] [--ready-fd N] "
-		      "[--worker-uid N] [--metrics WHERE]\n"
-		      "Answers DNS queries inside every pod of this node.\n"
-		      "\n"
-		      "  --config FILE    the node's file (default " RAIL_NODE_FILE ")\n"
-		      "  --take-over      from the daemon that runs, if there is one, without a "
-		      "break\n"
-		      "  --ready-fd N     write a newline to this descriptor when every pod is "
-		      "served\n"
-		      "  --worker-uid N   user and group of the process that handles packets "
-		      "(default %d)\n"
-		      "  --metrics WHERE  Prometheus' text format over HTTP, at a Unix socket "
-		      "(/path)\n"
-		      "                   or a port of 127.0.0.1\n"
-		      "  --version        print the version\n",
-		      (int)RAIL_WORKER_UID);
+	(void)fprintf(
+		stream,
+		"usage: railway-resolverd [--config FILE] [--take-over] [--ready-fd N] "
+		"[--worker-uid N] [--metrics WHERE] [--query-log PATH]\n"
+		"Answers DNS queries inside every pod of this node.\n"
+		"\n"
+		"  --config FILE    the node's file (default " RAIL_NODE_FILE ")\n"
+		"  --take-over      from the daemon that runs, if there is one, without a "
+		"break\n"
+		"  --ready-fd N     write a newline to this descriptor when every pod is "
+		"served\n"
+		"  --worker-uid N   user and group of the process that handles packets "
+		"(default %d)\n"
+		"  --metrics WHERE  Prometheus' text format over HTTP, at a Unix socket "
+		"(/path)\n"
+		"                   or a port of 127.0.0.1\n"
+		"  --query-log PATH a line of JSON for each answer, to this file or FIFO; HUP "
+		"opens it anew\n"
+		"  --version        print the version\n",
+		(int)RAIL_WORKER_UID);
 }
 
 static int parse_number(const char *option, const char *text, unsigned long minimum,
@@ -60,6 +64,7 @@ static int parse_options(int argc, char **argv, struct rail_supervisor_options *
 		{"config", required_argument, NULL, 'c'},
 		{"take-over", no_argument, NULL, 't'},
 		{"metrics", required_argument, NULL, 'm'},
+		{"query-log", required_argument, NULL, 'q'},
 		{"ready-fd", required_argument, NULL, 'r'},
 		{"worker-uid", required_argument, NULL, 'u'},
 		{"version", no_argument, NULL, 'v'},
@@ -88,6 +93,16 @@ static int parse_options(int argc, char **argv, struct rail_supervisor_options *
 		case 'm':
 			options->metrics = optarg;
 			break;
+		case 'q':
+			if (*optarg != '/') {
+				(void)fprintf(stderr,
+					      "railway-resolverd: --query-log %s: not an absolute "
+					      "path\n",
+					      optarg);
+				return 1 + EXIT_FAILURE;
+			}
+			options->query_log = optarg;
+			break;
 		case 't':
 			options->takes_over = true;
 			break;
@@ -109,6 +124,16 @@ static int parse_options(int argc, char **argv, struct rail_supervisor_options *
 	return 0;
 }
 
+static int run_child(const char *role, int (*run)(struct rail_error *error))
+{
+	struct rail_error error = RAIL_ERROR_NONE;
+
+	if (run(&error) == 0)
+		return EXIT_SUCCESS;
+	rail_log(RAIL_LOG_ERROR, "a child ends", "role", role, "error", error.message, NULL);
+	return EXIT_FAILURE;
+}
+
 int main(int argc, char **argv)
 {
 	struct rail_supervisor_options options = {
@@ -118,12 +143,10 @@ int main(int argc, char **argv)
 	struct rail_error error = RAIL_ERROR_NONE;
 
 	/* How the supervisor executes this program again; of no use to anyone else. */
-	if (argc == 2 && strcmp(argv[1], "--worker") == 0) {
-		if (rail_worker_run(&error) == 0)
-			return EXIT_SUCCESS;
-		rail_log(RAIL_LOG_ERROR, "the worker ends", "error", error.message, NULL);
-		return EXIT_FAILURE;
-	}
+	if (argc == 2 && strcmp(argv[1], "--worker") == 0)
+		return run_child("worker", rail_worker_run);
+	if (argc == 2 && strcmp(argv[1], "--query-log-writer") == 0)
+		return run_child("query log's writer", rail_query_writer_run);
 
 	char program[PATH_MAX] = "";
 
@@ -142,7 +165,8 @@ int main(int argc, char **argv)
 	char uid[16];
 	char config_option[] = "--config";
 	char metrics_option[] = "--metrics";
-	char *arguments[7] = {uid_option, uid};
+	char query_log_option[] = "--query-log";
+	char *arguments[9] = {uid_option, uid};
 	size_t count = 2;
 
 	if (options.config != NULL) {
@@ -152,6 +176,10 @@ int main(int argc, char **argv)
 	if (options.metrics != NULL) {
 		arguments[count++] = metrics_option;
 		arguments[count++] = (char *)options.metrics;
+	}
+	if (options.query_log != NULL) {
+		arguments[count++] = query_log_option;
+		arguments[count++] = (char *)options.query_log;
 	}
 
 	(void)snprintf(uid, sizeof(uid), "%u", (unsigned int)options.worker_uid);

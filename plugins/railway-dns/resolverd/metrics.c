@@ -1,12 +1,9 @@
 #include "plugins/railway-dns/resolverd/metrics.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <string.h>
-#include <sys/mman.h>
 
 #include "pkg/base/bytes.h"
-#include "pkg/base/cleanup.h"
+#include "pkg/base/shared.h"
 #include "pkg/dns/message.h"
 
 const uint32_t rail_metrics_bounds_us[RAIL_METRICS_BUCKETS - 1] = {
@@ -14,35 +11,28 @@ const uint32_t rail_metrics_bounds_us[RAIL_METRICS_BUCKETS - 1] = {
 
 int rail_metrics_map(int fd, struct rail_metrics **ret_metrics, struct rail_error *error)
 {
-	void *memory =
-		mmap(NULL, sizeof(struct rail_metrics), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	void *memory;
+	int result = rail_shared_map(fd, sizeof(struct rail_metrics), &memory, error);
 
-	if (memory == MAP_FAILED)
-		return rail_fail_errno(error, errno, "map the memory of the metrics");
-	*ret_metrics = memory;
-	return 0;
+	if (result == 0)
+		*ret_metrics = memory;
+	return result;
 }
 
 int rail_metrics_create(int *ret_fd, struct rail_metrics **ret_metrics, struct rail_error *error)
 {
-	RAIL_CLOSE int fd = memfd_create("railway-metrics", MFD_CLOEXEC | MFD_ALLOW_SEALING);
-
-	/* Nobody who has it can take its end away from the other. */
-	if (fd < 0 || ftruncate(fd, sizeof(struct rail_metrics)) < 0 ||
-	    fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) < 0)
-		return rail_fail_errno(error, errno, "make the memory of the metrics");
-
-	int result = rail_metrics_map(fd, ret_metrics, error);
+	void *memory;
+	int result = rail_shared_create("railway-metrics", sizeof(struct rail_metrics), ret_fd,
+					&memory, error);
 
 	if (result == 0)
-		*ret_fd = RAIL_TAKE_FD(fd);
+		*ret_metrics = memory;
 	return result;
 }
 
 void rail_metrics_unmap(struct rail_metrics *metrics)
 {
-	if (metrics != NULL)
-		(void)munmap(metrics, sizeof(*metrics));
+	rail_shared_unmap(metrics, sizeof(*metrics));
 }
 
 uint64_t rail_metrics_prefix_number(const struct rail_prefix *prefix)

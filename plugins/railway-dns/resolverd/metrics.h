@@ -54,9 +54,10 @@ enum rail_metrics_counter {
 	RAIL_METRICS_DROPPED,	 /* queries that get no answer */
 	RAIL_METRICS_CACHE_HITS, /* forwarded queries, by what became of them */
 	RAIL_METRICS_CACHE_MISSES,
-	RAIL_METRICS_JOINED, /* waited for a question that was on its way */
-	RAIL_METRICS_ASKED,  /* questions that upstreams were asked */
-	RAIL_METRICS_FAILED, /* of these, without an answer */
+	RAIL_METRICS_JOINED,   /* waited for a question that was on its way */
+	RAIL_METRICS_ASKED,    /* questions that upstreams were asked */
+	RAIL_METRICS_FAILED,   /* of these, without an answer */
+	RAIL_METRICS_UNLOGGED, /* answers that the query log does not show */
 	RAIL_METRICS_COUNTER_COUNT,
 };
 
@@ -84,6 +85,9 @@ struct rail_metrics_histogram {
 };
 
 struct rail_metrics {
+	/* The number of the pod whose packets the worker is at, 0: none: for who asks why it died.
+	 */
+	rail_metric in_hand;
 	rail_metric counters[RAIL_METRICS_COUNTER_COUNT];
 	rail_metric gauges[RAIL_METRICS_GAUGE_COUNT];
 	struct rail_metrics_histogram latencies[RAIL_METRICS_SOURCE_COUNT];

@@ -97,8 +97,7 @@ static void send_names(struct rail_pods *pods, const struct rail_environment_nam
 	}
 }
 
-/* The pod's name, and its sockets where they are open. */
-static void send_pod(struct rail_pods *pods, const struct rail_pod *pod)
+void rail_pods_send(struct rail_pods *pods, const struct rail_pod *pod)
 {
 	const struct rail_pod_record *record = &pod->record;
 	struct rail_channel_message message = {
@@ -114,10 +113,16 @@ static void send_pod(struct rail_pods *pods, const struct rail_pod *pod)
 	memcpy(message.replica, record->replica, sizeof(message.replica));
 	memcpy(message.upstreams, record->resolver.upstreams, sizeof(message.upstreams));
 	tell(pods, &message);
-	if (pod->sockets.udp >= 0) {
-		message.kind = RAIL_CHANNEL_POD_ADD;
-		tell(pods, &message);
-	}
+	if (pod->sockets.udp < 0)
+		return;
+	message.kind = RAIL_CHANNEL_POD_ADD;
+	tell(pods, &message);
+	if (!rail_worker_process_notes_queries(pods->worker))
+		return;
+	message.kind = RAIL_CHANNEL_POD_NAMES;
+	memcpy(message.environment, record->environment, sizeof(message.environment));
+	memcpy(message.container, record->key.container_id, sizeof(message.container));
+	tell(pods, &message);
 }
 
 /* Reads the names of an environment and sends them. On failure it is tried again later. */
@@ -201,14 +206,16 @@ void rail_pods_send_all(struct rail_pods *pods)
 		send_environment(pods, environment);
 	for (struct rail_pod *pod = pods->first; pod != NULL; pod = pod->next)
 		if (!pod->gone)
-			send_pod(pods, pod);
+			rail_pods_send(pods, pod);
 }
 
 const struct rail_pod_sockets *rail_pods_sockets(const struct rail_pods *pods, uint64_t id)
 {
 	struct rail_table_link *link = rail_table_find(&pods->by_id, id);
+	const struct rail_pod *pod =
+		link == NULL ? NULL : rail_container_of(link, struct rail_pod, by_id);
 
-	return link == NULL ? NULL : &rail_container_of(link, struct rail_pod, by_id)->sockets;
+	return pod == NULL || pod->aside_end_ms != 0 ? NULL : &pod->sockets;
 }
 
 uint64_t rail_pods_find(const struct rail_pods *pods, const struct rail_attachment_key *key)
@@ -357,7 +364,7 @@ void rail_pods_serve(struct rail_pods *pods, struct rail_pod *pod, struct rail_p
 {
 	pod->sockets = *sockets;
 	*sockets = RAIL_POD_SOCKETS_CLOSED;
-	send_pod(pods, pod);
+	rail_pods_send(pods, pod);
 }
 
 static int check_record(const struct rail_pod_record *record, int netns_fd,
@@ -449,6 +456,8 @@ int rail_pods_new(struct rail_loop *loop, struct rail_store *store, struct rail_
 	if (result == 0)
 		result = rail_loop_timer(loop, on_retry, pods, &pods->retry, error);
 	if (result == 0)
+		result = rail_pods_blame_init(pods, loop, error);
+	if (result == 0)
 		result = rail_pods_sweep_init(pods, loop, error);
 	if (result < 0) {
 		rail_pods_free(pods);
@@ -480,6 +489,7 @@ void rail_pods_free(struct rail_pods *pods)
 	rail_table_done(&pods->by_id);
 	rail_table_done(&pods->by_prefix);
 	rail_timer_remove(&pods->retry);
+	rail_timer_remove(&pods->aside);
 	rail_timer_remove(&pods->sweep);
 	rail_timer_remove(&pods->check);
 	rail_watch_free(pods->watch);

@@ -56,6 +56,15 @@ int rail_pods_members_changed(struct rail_pods *pods,
 			      const struct rail_registration_request *request,
 			      struct rail_error *error);
 
+/*
+ * A worker died of a fault while it was at the packets of this pod (0: of none), as it said itself.
+ * The third time within a minute the pod is set aside: the workers do not get its sockets for a
+ * minute, and after that for twice as long each time, an hour at most. false: there is no such pod.
+ */
+bool rail_pods_blame(struct rail_pods *pods, uint64_t pod);
+size_t rail_pods_count_set_aside(const struct rail_pods *pods);
+
 /* Tells a new worker everything. */
 void rail_pods_send_all(struct rail_pods *pods);
+/* NULL: the pod is gone, or set aside. */
 const struct rail_pod_sockets *rail_pods_sockets(const struct rail_pods *pods, uint64_t pod);

@@ -7,7 +7,8 @@
 #include "plugins/railway-dns/resolverd/records.h"
 #include "plugins/railway-dns/resolverd/watch.h"
 
-/* What pods.c (who is registered), restore.c (who was) and sweep.c (who is still there) share. */
+/* What pods.c (who is registered), restore.c (who was) blame.c (who ends the
+ * worker) and sweep.c (who is still there) share. */
 
 struct rail_pod {
 	struct rail_table_link by_key;
@@ -19,6 +20,12 @@ struct rail_pod {
 	struct rail_pod_sockets sockets; /* closed: could not be opened yet, or gone */
 	struct rail_watched *watched;	 /* NULL: only by the sweep */
 	bool suspected;
+	/* Workers that died at its packets lately, how often it was set aside, and until when (0:
+	 * it is not). */
+	unsigned int blamed_count;
+	int64_t blamed_ms;
+	unsigned int aside_count;
+	int64_t aside_end_ms;
 	/* Its netns is gone: it has neither name nor sockets nor environment any more, and stays
 	 * only until the live store has been told. */
 	bool gone;
@@ -46,6 +53,7 @@ struct rail_pods {
 	size_t gone_count;
 	uint64_t last_id;
 	struct rail_timer *retry;
+	struct rail_timer *aside;
 
 	struct rail_timer *sweep;
 	struct rail_timer *check;
@@ -61,6 +69,8 @@ struct rail_pod *rail_pods_get(const struct rail_pods *pods, const struct rail_a
  * other pod here); nothing is sent. */
 int rail_pods_insert(struct rail_pods *pods, const struct rail_pod_record *record,
 		     struct rail_pod **ret_pod, bool *ret_is_first, struct rail_error *error);
+/* Tells the worker the pod's name, and gives it the sockets where they are open. */
+void rail_pods_send(struct rail_pods *pods, const struct rail_pod *pod);
 /* Gives the pod its sockets (consumed) and tells the worker. */
 void rail_pods_serve(struct rail_pods *pods, struct rail_pod *pod,
 		     struct rail_pod_sockets *sockets);
@@ -68,6 +78,9 @@ void rail_pods_serve(struct rail_pods *pods, struct rail_pod *pod,
 void rail_pods_withdraw(struct rail_pods *pods, struct rail_pod *pod);
 /* The same, and frees it. */
 void rail_pods_forget(struct rail_pods *pods, struct rail_pod *pod);
+
+/* blame.c */
+int rail_pods_blame_init(struct rail_pods *pods, struct rail_loop *loop, struct rail_error *error);
 
 /* sweep.c */
 int rail_pods_sweep_init(struct rail_pods *pods, struct rail_loop *loop, struct rail_error *error);

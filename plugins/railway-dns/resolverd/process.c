@@ -1,7 +1,6 @@
 #include "plugins/railway-dns/resolverd/process.h"
 
 #include <errno.h>
-#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -19,9 +18,9 @@
 enum {
 	SEND_BUDGET = 256, /* messages a turn of the loop */
 	RECEIVE_BUDGET = 256,
-	SILENCE_MS = 3000, /* without any progress: the worker hangs */
-	STABLE_MS = 10000, /* a worker that lived as long is replaced at once */
-	RESTART_MAXIMUM_MS = 5000,
+	SILENCE_MS = 3000,	   /* without any progress: the worker hangs */
+	STABLE_MS = 10000,	   /* a worker that lived as long is replaced at once */
+	RESTART_MAXIMUM_MS = 2000, /* others wait as long, and stub resolvers 5 s */
 	RESTART_FIRST_MS = 100,
 	REFUSED_RETRY_MS = 20,
 	END_MS = 1000,
@@ -58,6 +57,7 @@ struct rail_worker_process {
 	struct rail_timer *watchdog;
 	struct rail_timer *retry; /* of a send that the kernel refused for now */
 
+	bool hung; /* and was ended for that */
 	uint64_t starts;
 	int64_t started_ms;
 	int restart_delay_ms;
@@ -101,29 +101,20 @@ static void restart_later(struct rail_worker_process *worker)
 	rail_timer_start(worker->restart, worker->restart_delay_ms);
 	if (worker->restart_delay_ms == 0)
 		worker->restart_delay_ms = RESTART_FIRST_MS;
-	else if (worker->restart_delay_ms < RESTART_MAXIMUM_MS / 2)
-		worker->restart_delay_ms *= 2;
 	else
-		worker->restart_delay_ms = RESTART_MAXIMUM_MS;
-}
-
-static void describe_end(const siginfo_t *end, char text[static 48])
-{
-	if (end->si_code == CLD_EXITED)
-		(void)snprintf(text, 48, "exit status %d", end->si_status);
-	else
-		(void)snprintf(text, 48, "signal %d", end->si_status);
+		worker->restart_delay_ms = worker->restart_delay_ms < RESTART_MAXIMUM_MS / 2
+						   ? worker->restart_delay_ms * 2
+						   : RESTART_MAXIMUM_MS;
 }
 
 static void reap(struct rail_worker_process *worker)
 {
-	siginfo_t end = {0};
-	char text[48];
+	char text[RAIL_CHILD_END_SIZE];
 	char pid[16];
+	int signal_number;
 
-	if (waitid(P_PIDFD, (id_t)worker->pidfd, &end, WEXITED | WNOHANG) < 0 || end.si_pid == 0)
+	if (!rail_child_reap(worker->pidfd, &signal_number, text))
 		return;
-	describe_end(&end, text);
 	(void)snprintf(pid, sizeof(pid), "%d", (int)worker->pid);
 	rail_log(RAIL_LOG_WARN, "the worker died", "pid", pid, "end", text, NULL);
 
@@ -132,8 +123,16 @@ static void reap(struct rail_worker_process *worker)
 	(void)close(worker->pidfd);
 	worker->pidfd = -EBADF;
 	worker->pid = 0;
-	worker->hooks.down(worker->hooks.context);
-	restart_later(worker);
+
+	/* The kernel's lack of memory is nobody's fault, and hardly over at once. */
+	bool faulty = worker->hung ||
+		      (signal_number != 0 && signal_number != SIGKILL && signal_number != SIGTERM);
+
+	worker->hung = false;
+	if (worker->hooks.down(worker->hooks.context, faulty))
+		rail_timer_start(worker->restart, 0);
+	else
+		restart_later(worker);
 }
 
 static void on_pidfd(void *context, uint32_t events)
@@ -173,10 +172,12 @@ static void on_watchdog(void *context)
 
 	if (worker->channel < 0 || is_idle(worker))
 		return;
-	if (silence_ms >= SILENCE_MS)
-		give_up(worker, "it does not answer");
-	else
+	if (silence_ms < SILENCE_MS) {
 		rail_timer_start(worker->watchdog, SILENCE_MS - silence_ms);
+		return;
+	}
+	worker->hung = true;
+	give_up(worker, "it does not answer");
 }
 
 /* Returns 0 when the message is done with, -EAGAIN when it must wait, or another error. */
@@ -375,9 +376,15 @@ static void on_channel(void *context, uint32_t events)
 
 static int spawn(struct rail_worker_process *worker, struct rail_error *error)
 {
+	const struct rail_child child = {
+		.role = "--worker",
+		.uid = worker->uid,
+		.descriptors = {worker->hooks.metrics, worker->hooks.queries},
+		.tied = true,
+	};
 	RAIL_CLOSE int channel = -EBADF;
 	pid_t pid;
-	int result = rail_worker_spawn(worker->uid, worker->hooks.metrics, &pid, &channel, error);
+	int result = rail_child_spawn(&child, &pid, &channel, error);
 
 	if (result < 0)
 		return result;
@@ -436,6 +443,11 @@ bool rail_worker_process_is_up(const struct rail_worker_process *worker)
 	return worker->channel >= 0;
 }
 
+bool rail_worker_process_notes_queries(const struct rail_worker_process *worker)
+{
+	return worker->hooks.queries >= 0;
+}
+
 bool rail_worker_process_exists(const struct rail_worker_process *worker)
 {
 	return worker->pid != 0;
@@ -472,17 +484,6 @@ int rail_worker_process_new(struct rail_loop *loop, uid_t uid,
 	return 0;
 }
 
-/* Waits for the end of the process; false: it has not come. */
-static bool wait_for_end(const struct rail_worker_process *worker, int limit_ms)
-{
-	const struct timespec limit = {.tv_sec = limit_ms / 1000};
-	struct pollfd gone = {.fd = worker->pidfd, .events = POLLIN};
-	sigset_t none;
-
-	(void)sigfillset(&none);
-	return ppoll(&gone, 1, &limit, &none) == 1;
-}
-
 void rail_worker_process_drain(struct rail_worker_process *worker)
 {
 	const struct rail_channel_message message = {
@@ -494,7 +495,7 @@ void rail_worker_process_drain(struct rail_worker_process *worker)
 		return;
 	rail_worker_process_send(worker, &message);
 	if (worker->first == NULL && worker->pidfd >= 0)
-		(void)wait_for_end(worker, DRAIN_MS);
+		(void)rail_child_wait(worker->pidfd, DRAIN_MS);
 }
 
 void rail_worker_process_free(struct rail_worker_process *worker)
@@ -507,7 +508,7 @@ void rail_worker_process_free(struct rail_worker_process *worker)
 		worker->channel = -EBADF;
 	}
 	if (worker->pidfd >= 0) {
-		if (!wait_for_end(worker, END_MS))
+		if (!rail_child_wait(worker->pidfd, END_MS))
 			(void)syscall(SYS_pidfd_send_signal, worker->pidfd, SIGKILL, NULL, 0);
 		(void)waitid(P_PIDFD, (id_t)worker->pidfd, &(siginfo_t){0}, WEXITED);
 		rail_source_remove(&worker->pidfd_source);

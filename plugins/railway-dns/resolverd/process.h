@@ -16,15 +16,21 @@ struct rail_worker_process;
 struct rail_worker_hooks {
 	/* A new worker runs and knows nothing: send it everything. */
 	void (*up)(void *context);
-	/* The worker is gone, and every socket that it held with it. */
-	void (*down)(void *context);
+	/*
+	 * The worker is gone, and every socket that it held with it. faulty: by a fault of its own,
+	 * no one has ended it. Returns whether that has been seen to: the next one need not be kept
+	 * waiting then.
+	 */
+	bool (*down)(void *context, bool faulty);
 	/* The answer to a barrier. Barriers of a worker that dies are never answered. */
 	void (*answered)(void *context, uint64_t sequence, bool positive);
 	/* The sockets of a pod whose POD_ADD is about to be sent; NULL where the pod is gone by
 	 * now: then the message is left out. */
 	const struct rail_pod_sockets *(*sockets)(void *context, uint64_t pod);
 	void *context;
-	int metrics; /* a descriptor that every worker gets; borrowed */
+	/* Descriptors that every worker gets; borrowed. */
+	int metrics;
+	int queries; /* the ring of the query log; negative: there is none */
 };
 
 int rail_worker_process_new(struct rail_loop *loop, uid_t uid,
@@ -46,6 +52,9 @@ bool rail_worker_process_is_up(const struct rail_worker_process *worker);
 /* Whether there is a process that may hold sockets: true for a while after a worker that is not up
  * any more. */
 bool rail_worker_process_exists(const struct rail_worker_process *worker);
+
+/* Whether the worker is to note queries, and needs the pods' names for that. */
+bool rail_worker_process_notes_queries(const struct rail_worker_process *worker);
 
 /* Sends a message, or nothing while no worker is up: the next one is sent everything. */
 void rail_worker_process_send(struct rail_worker_process *worker,

@@ -28,6 +28,8 @@ static void take_record(const struct rail_attachment *attachment,
 	ret_record->key = attachment->key;
 	ret_record->prefix = attachment->prefix;
 	ret_record->address = attachment->address;
+	memcpy(ret_record->environment, attachment->identity.environment,
+	       sizeof(ret_record->environment));
 	memcpy(ret_record->service, attachment->identity.service, sizeof(ret_record->service));
 	memcpy(ret_record->replica, attachment->identity.replica, sizeof(ret_record->replica));
 	memcpy(ret_record->netns_path, attachment->netns_path, sizeof(ret_record->netns_path));

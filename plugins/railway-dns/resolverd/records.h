@@ -10,6 +10,7 @@ struct rail_pod_record {
 	struct rail_attachment_key key;
 	struct rail_prefix prefix;
 	struct in6_addr address;
+	char environment[RAIL_ENVIRONMENT_NAME_SIZE];
 	char service[RAIL_LABEL_SIZE];
 	char replica[RAIL_LABEL_SIZE];
 	char netns_path[RAIL_NETNS_PATH_SIZE];

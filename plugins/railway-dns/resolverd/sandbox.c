@@ -90,7 +90,7 @@ static int set_limit(__rlimit_resource_t resource, rlim_t value, struct rail_err
 	return 0;
 }
 
-static int set_limits(struct rail_error *error)
+static int set_limits(bool writes, struct rail_error *error)
 {
 	struct stat log;
 	int result = set_limit(RLIMIT_CORE, 0, error);
@@ -98,8 +98,9 @@ static int set_limits(struct rail_error *error)
 	/* A sanitizer writes reports, and looks for leaks from a thread of its own. */
 	if (RAIL_WITH_SANITIZER)
 		return result;
-	/* Where the log is a file, the worker writes to that one. */
-	if (result == 0 && (fstat(STDERR_FILENO, &log) < 0 || !S_ISREG(log.st_mode)))
+	/* Where the log is a file, the child writes to that one. */
+	writes = writes || (fstat(STDERR_FILENO, &log) == 0 && S_ISREG(log.st_mode));
+	if (result == 0 && !writes)
 		result = set_limit(RLIMIT_FSIZE, 0, error);
 	if (result == 0)
 		result = set_limit(RLIMIT_NPROC, 0, error);
@@ -113,26 +114,32 @@ static int set_standard_files(struct rail_error *error)
 	if (null < 0)
 		return rail_fail_errno(error, errno, "open /dev/null");
 	if (dup2(null, STDIN_FILENO) < 0 || dup2(null, STDOUT_FILENO) < 0)
-		return rail_fail_errno(error, errno, "set the worker's standard files");
+		return rail_fail_errno(error, errno, "set the child's standard files");
 	return 0;
 }
 
-static int set_descriptors(int channel, int metrics, struct rail_error *error)
+static int set_descriptors(const int descriptors[RAIL_CHILD_DESCRIPTORS_MAXIMUM],
+			   struct rail_error *error)
 {
+	const int end = RAIL_CHILD_CHANNEL + RAIL_CHILD_DESCRIPTORS_MAXIMUM;
+	int high[RAIL_CHILD_DESCRIPTORS_MAXIMUM];
+	int count = 0;
 	int result = set_standard_files(error);
 
 	if (result < 0)
 		return result;
 
-	/* Above both of their places first: one may be in the other's. */
-	int high_channel = fcntl(channel, F_DUPFD_CLOEXEC, RAIL_WORKER_METRICS + 1);
-	int high_metrics = fcntl(metrics, F_DUPFD_CLOEXEC, RAIL_WORKER_METRICS + 1);
-
-	if (high_channel < 0 || high_metrics < 0 || dup2(high_channel, RAIL_WORKER_CHANNEL) < 0 ||
-	    dup2(high_metrics, RAIL_WORKER_METRICS) < 0)
-		return rail_fail_errno(error, errno, "set the worker's channel");
-	if (close_range(RAIL_WORKER_METRICS + 1, ~0U, 0) < 0)
-		return rail_fail_errno(error, errno, "close the worker's inherited files");
+	/* Above all of their places first: one may be in another's. */
+	for (; count < RAIL_CHILD_DESCRIPTORS_MAXIMUM && descriptors[count] >= 0; count++) {
+		high[count] = fcntl(descriptors[count], F_DUPFD_CLOEXEC, end);
+		if (high[count] < 0)
+			return rail_fail_errno(error, errno, "set the child's descriptors");
+	}
+	for (int i = 0; i < count; i++)
+		if (dup2(high[i], RAIL_CHILD_CHANNEL + i) < 0)
+			return rail_fail_errno(error, errno, "set the child's descriptors");
+	if (close_range((unsigned int)(RAIL_CHILD_CHANNEL + count), ~0U, 0) < 0)
+		return rail_fail_errno(error, errno, "close the child's inherited files");
 	return 0;
 }
 
@@ -158,12 +165,12 @@ static int set_user(uid_t uid, struct rail_error *error)
 	return 0;
 }
 
-int rail_sandbox_before_exec(int channel, int metrics, uid_t uid, pid_t parent,
-			     struct rail_error *error)
+int rail_sandbox_before_exec(const int descriptors[RAIL_CHILD_DESCRIPTORS_MAXIMUM], uid_t uid,
+			     bool writes, struct rail_error *error)
 {
 	sigset_t none;
 
-	/* Signals to the whole group are for the supervisor; the worker ends when that does. */
+	/* Signals to the whole group are for the supervisor; its children end when that does. */
 	(void)signal(SIGTERM, SIG_IGN);
 	(void)signal(SIGINT, SIG_IGN);
 	(void)signal(SIGHUP, SIG_IGN);
@@ -173,16 +180,20 @@ int rail_sandbox_before_exec(int channel, int metrics, uid_t uid, pid_t parent,
 	if (chdir("/") < 0)
 		return rail_fail_errno(error, errno, "chdir /");
 
-	int result = set_descriptors(channel, metrics, error);
+	int result = set_descriptors(descriptors, error);
 
 	if (result == 0)
 		result = set_user(uid, error);
-	/* After the change of user, at which the kernel compares the first limit with the number of
-	 * the user's processes, and forgets the signal below. */
+	/* After the change of user, at which the kernel compares the limit of processes with the
+	 * number of the user's. */
 	if (result == 0)
-		result = set_limits(error);
-	if (result < 0)
-		return result;
+		result = set_limits(writes, error);
+	return result;
+}
+
+int rail_sandbox_tie(pid_t parent, struct rail_error *error)
+{
+	/* A change of user would make the kernel forget it. */
 	if (prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0) < 0)
 		return rail_fail_errno(error, errno, "tie the worker to its supervisor");
 	if (getppid() != parent)
@@ -196,18 +207,18 @@ int rail_sandbox_check(struct rail_error *error)
 	int result = get_capabilities(data);
 
 	if (result < 0)
-		return rail_fail_errno(error, -result, "read the worker's capabilities");
+		return rail_fail_errno(error, -result, "read the child's capabilities");
 
 	uint32_t any = 0;
 
 	for (int i = 0; i < 2; i++)
 		any |= data[i].effective | data[i].permitted | data[i].inheritable;
 	if (any != 0 || getuid() == 0 || geteuid() == 0 || getgid() == 0 || getegid() == 0)
-		return rail_fail(error, EPERM, "the worker has privileges left");
+		return rail_fail(error, EPERM, "the child has privileges left");
 	if (prctl(PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0) != 1)
-		return rail_fail(error, EPERM, "the worker could gain privileges");
+		return rail_fail(error, EPERM, "the child could gain privileges");
 	/* execve(2) made it dumpable again. (A leak check reads what then is root's in /proc.) */
 	if (!RAIL_WITH_SANITIZER && prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0)
-		return rail_fail_errno(error, errno, "make the worker's memory private");
+		return rail_fail_errno(error, errno, "make the child's memory private");
 	return 0;
 }

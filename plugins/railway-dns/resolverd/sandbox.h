@@ -1,10 +1,11 @@
 #pragma once
 
+#include <stdbool.h>
 #include <sys/types.h>
 
 #include "pkg/base/error.h"
 
-/* What the two processes may do. */
+/* What the processes may do. */
 
 #if defined(__SANITIZE_ADDRESS__)
 #define RAIL_WITH_SANITIZER 1
@@ -18,8 +19,9 @@
 #endif
 
 /*
- * The worker's user and group where none is chosen. No distribution gives out 60706 to 61183, and
- * systemd's dynamic users begin above it. It needs no entry in /etc/passwd: it owns nothing.
+ * The user and group of worker and query log's writer where none is chosen. No distribution gives
+ * out 60706 to 61183, and systemd's dynamic users begin above it. It needs no entry in /etc/passwd:
+ * it owns nothing.
  */
 enum { RAIL_WORKER_UID = 61053 };
 
@@ -32,25 +34,37 @@ enum { RAIL_WORKER_UID = 61053 };
  */
 int rail_sandbox_supervisor(struct rail_error *error);
 
+/* The descriptors that a child begins with, behind the standard ones. */
+enum {
+	RAIL_CHILD_CHANNEL = 3,
+	RAIL_WORKER_METRICS = 4, /* the memory of the metrics */
+	RAIL_WORKER_QUERIES = 5, /* of the query log; only where there is one */
+	RAIL_WRITER_QUERIES = 4,
+	RAIL_WRITER_FILE = 5,
+	RAIL_CHILD_DESCRIPTORS_MAXIMUM = 3,
+};
+
 /*
- * In the new process, before it becomes the worker by execve(2): takes everything from it but its
- * standard error, the channel and the memory of the metrics, which become descriptors
- * RAIL_WORKER_CHANNEL and RAIL_WORKER_METRICS. parent: whose death is the worker's.
+ * In the new process, before it becomes the worker, or the query log's writer, by execve(2): takes
+ * everything from it but its standard error and the given descriptors, which become 3, 4, ...
+ * (negative ones end the list). writes: may write to files that are open.
  */
-enum { RAIL_WORKER_CHANNEL = 3, RAIL_WORKER_METRICS = 4 };
+int rail_sandbox_before_exec(const int descriptors[RAIL_CHILD_DESCRIPTORS_MAXIMUM], uid_t uid,
+			     bool writes, struct rail_error *error);
+/* After that: the death of the parent is this process's. */
+int rail_sandbox_tie(pid_t parent, struct rail_error *error);
 
-int rail_sandbox_before_exec(int channel, int metrics, uid_t uid, pid_t parent,
-			     struct rail_error *error);
-
-/* In the worker, before it reads anything: checks that nothing was left to it, and keeps other
+/* In the child, before it reads anything: checks that nothing was left to it, and keeps other
  * processes of its user out of its memory. */
 int rail_sandbox_check(struct rail_error *error);
 
 /*
- * In the worker: no file and no TCP port of its own, and no signal to others, whatever the filter
+ * In the child: no file and no TCP port of its own, and no signal to others, whatever the filter
  * lets through, where the kernel has Landlock (*ret_version, of its interface; 0: it has none).
  */
 int rail_sandbox_landlock(int *ret_version, struct rail_error *error);
 
-/* In the worker: only the system calls that it needs from here on (filter.c). */
+/* In the worker, and in the query log's writer: only the system calls that it needs from here on
+ * (filter.c). */
 int rail_sandbox_filter(struct rail_error *error);
+int rail_sandbox_filter_writer(struct rail_error *error);

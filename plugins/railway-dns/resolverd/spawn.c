@@ -1,45 +1,52 @@
 #include "plugins/railway-dns/resolverd/spawn.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <signal.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
+#include <time.h>
 
 #include "pkg/base/cleanup.h"
 #include "pkg/base/log.h"
-#include "plugins/railway-dns/resolverd/sandbox.h"
 
 enum { ARGUMENTS_MAXIMUM = 32 };
 
 /* The new process. */
-static _Noreturn void become_worker(int channel, int metrics, uid_t uid, pid_t parent)
+static _Noreturn void become_child(const struct rail_child *child, int channel, pid_t parent)
 {
 	struct rail_error error = RAIL_ERROR_NONE;
+	const int descriptors[RAIL_CHILD_DESCRIPTORS_MAXIMUM] = {channel, child->descriptors[0],
+								 child->descriptors[1]};
 	char name[] = "railway-resolverd";
-	char argument[] = "--worker";
-	char *arguments[] = {name, argument, NULL};
+	char *arguments[] = {name, (char *)child->role, NULL};
 	char *environment[] = {NULL};
 	char **variables = RAIL_WITH_SANITIZER ? environ : environment;
+	int result = rail_sandbox_before_exec(descriptors, child->uid, child->writes, &error);
 
-	if (rail_sandbox_before_exec(channel, metrics, uid, parent, &error) == 0) {
+	if (result == 0 && child->tied)
+		result = rail_sandbox_tie(parent, &error);
+	if (result == 0) {
 		(void)execve("/proc/self/exe", arguments, variables);
 		(void)rail_fail_errno(&error, errno,
 				      "execute this program as user %u (every user must be "
 				      "allowed to execute its file)",
-				      (unsigned int)uid);
+				      (unsigned int)child->uid);
 	}
-	rail_log(RAIL_LOG_ERROR, "the worker cannot be started", "error", error.message, NULL);
+	rail_log(RAIL_LOG_ERROR, "a child cannot be started", "role", child->role, "error",
+		 error.message, NULL);
 	_exit(EXIT_FAILURE);
 }
 
-int rail_worker_spawn(uid_t uid, int metrics, pid_t *ret_pid, int *ret_channel,
-		      struct rail_error *error)
+int rail_child_spawn(const struct rail_child *child, pid_t *ret_pid, int *ret_channel,
+		     struct rail_error *error)
 {
 	int pair[2];
 
 	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair) < 0)
-		return rail_fail_errno(error, errno, "make the worker's channel");
+		return rail_fail_errno(error, errno, "make a child's channel");
 
 	RAIL_CLOSE int channel = pair[0];
 	RAIL_CLOSE int other_end = pair[1];
@@ -49,10 +56,32 @@ int rail_worker_spawn(uid_t uid, int metrics, pid_t *ret_pid, int *ret_channel,
 	if (pid < 0)
 		return rail_fail_errno(error, errno, "fork");
 	if (pid == 0)
-		become_worker(other_end, metrics, uid, parent);
+		become_child(child, other_end, parent);
 	*ret_pid = pid;
 	*ret_channel = RAIL_TAKE_FD(channel);
 	return 0;
+}
+
+bool rail_child_wait(int pidfd, int limit_ms)
+{
+	const struct timespec limit = {.tv_sec = limit_ms / 1000};
+	struct pollfd gone = {.fd = pidfd, .events = POLLIN};
+	sigset_t none;
+
+	(void)sigfillset(&none);
+	return ppoll(&gone, 1, &limit, &none) == 1;
+}
+
+bool rail_child_reap(int pidfd, int *ret_signal, char end[RAIL_CHILD_END_SIZE])
+{
+	siginfo_t info = {0};
+
+	if (waitid(P_PIDFD, (id_t)pidfd, &info, WEXITED | WNOHANG) < 0 || info.si_pid == 0)
+		return false;
+	*ret_signal = info.si_code == CLD_EXITED ? 0 : info.si_status;
+	(void)snprintf(end, RAIL_CHILD_END_SIZE,
+		       info.si_code == CLD_EXITED ? "exit status %d" : "signal %d", info.si_status);
+	return true;
 }
 
 /* The new process of a successor: this one's child's child, for which init or the service manager

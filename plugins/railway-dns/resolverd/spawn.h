@@ -1,16 +1,33 @@
 #pragma once
 
+#include <stdbool.h>
 #include <sys/types.h>
 
 #include "pkg/base/error.h"
+#include "plugins/railway-dns/resolverd/sandbox.h"
+
+/* A child of the supervisor's that has no privileges. */
+struct rail_child {
+	const char *role; /* its one argument */
+	uid_t uid;	  /* and group */
+	/* What it gets behind its channel (sandbox.h); negative ones end the list. */
+	int descriptors[RAIL_CHILD_DESCRIPTORS_MAXIMUM - 1];
+	bool writes; /* to a file that it gets */
+	bool tied;   /* killed when this process dies */
+};
 
 /*
- * Starts the worker: this program again, with an address space of its own, as user and group uid,
- * without anything that rail_sandbox_before_exec takes from it. The channel to it is non-blocking
- * and the caller's; so is the child, to be waited for.
+ * Starts it: this program again, with an address space of its own, without anything that
+ * rail_sandbox_before_exec takes from it. The channel to it is non-blocking and the caller's; so is
+ * the child, to be waited for.
  */
-int rail_worker_spawn(uid_t uid, int metrics, pid_t *ret_pid, int *ret_channel,
-		      struct rail_error *error);
+int rail_child_spawn(const struct rail_child *child, pid_t *ret_pid, int *ret_channel,
+		     struct rail_error *error);
+/* Waits for its end, limit_ms at most; false: it has not come. */
+bool rail_child_wait(int pidfd, int limit_ms);
+/* Reaps it, and says how it ended. false: it has not. */
+enum { RAIL_CHILD_END_SIZE = 48 };
+bool rail_child_reap(int pidfd, int *ret_signal, char end[RAIL_CHILD_END_SIZE]);
 
 /* Executes the program with --take-over and these arguments, ended by NULL; nobody waits for it. */
 int rail_successor_spawn(const char *program, char *const *arguments, struct rail_error *error);

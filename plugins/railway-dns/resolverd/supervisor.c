@@ -20,6 +20,7 @@
 #include "plugins/railway-dns/resolverd/nameservers.h"
 #include "plugins/railway-dns/resolverd/pods.h"
 #include "plugins/railway-dns/resolverd/process.h"
+#include "plugins/railway-dns/resolverd/query_log.h"
 #include "plugins/railway-dns/resolverd/sandbox.h"
 #include "plugins/railway-dns/resolverd/spawn.h"
 
@@ -46,6 +47,7 @@ struct supervisor {
 	int metrics_fd;
 	struct rail_metrics *metrics;
 	struct rail_exposition *exposition;
+	struct rail_query_log *query_log; /* NULL: there is none */
 };
 
 static void become_ready(struct supervisor *supervisor)
@@ -73,11 +75,14 @@ static void worker_up(void *context)
 	rail_clients_worker_up(supervisor->clients);
 }
 
-static void worker_down(void *context)
+static bool worker_down(void *context, bool faulty)
 {
 	struct supervisor *supervisor = context;
+	uint64_t pod = rail_metric_read(&supervisor->metrics->in_hand);
 
+	rail_metric_set(&supervisor->metrics->in_hand, 0);
 	rail_clients_worker_down(supervisor->clients);
+	return faulty && rail_pods_blame(supervisor->pods, pod);
 }
 
 static void worker_answered(void *context, uint64_t sequence, bool positive)
@@ -102,6 +107,7 @@ static void reload(struct supervisor *supervisor)
 	if (supervisor->ready)
 		rail_notify_reloading();
 	rail_node_nameservers_read(supervisor->nameservers);
+	rail_query_log_reopen(supervisor->query_log);
 	if (supervisor->ready)
 		rail_notify("READY=1");
 }
@@ -228,6 +234,11 @@ static uint64_t count_starts(void *context)
 	return rail_worker_process_starts(((struct supervisor *)context)->worker);
 }
 
+static size_t count_set_aside(void *context)
+{
+	return rail_pods_count_set_aside(((struct supervisor *)context)->pods);
+}
+
 static bool has_environment(void *context, const struct rail_prefix *prefix)
 {
 	return rail_pods_has_environment(((struct supervisor *)context)->pods, prefix);
@@ -239,6 +250,7 @@ static int expose_metrics(struct supervisor *supervisor, struct rail_error *erro
 		.metrics = supervisor->metrics,
 		.store = supervisor->store,
 		.registered = count_registered,
+		.set_aside = count_set_aside,
 		.worker_starts = count_starts,
 		.has_environment = has_environment,
 		.context = supervisor,
@@ -293,7 +305,12 @@ static int start(struct supervisor *supervisor, struct rail_error *error)
 						   error);
 	if (result == 0)
 		result = rail_metrics_create(&supervisor->metrics_fd, &supervisor->metrics, error);
+	if (result == 0 && supervisor->options->query_log != NULL)
+		result = rail_query_log_new(supervisor->loop, supervisor->options->query_log,
+					    supervisor->options->worker_uid, &supervisor->query_log,
+					    error);
 	hooks.metrics = supervisor->metrics_fd;
+	hooks.queries = rail_query_log_ring(supervisor->query_log);
 	if (result == 0)
 		result = rail_worker_process_new(supervisor->loop, supervisor->options->worker_uid,
 						 &hooks, &supervisor->worker, error);
@@ -337,6 +354,8 @@ static void end(struct supervisor *supervisor)
 	rail_watchdog_free(supervisor->watchdog);
 	rail_timer_remove(&supervisor->ping);
 	rail_worker_process_free(supervisor->worker);
+	/* What the worker has noted last is written, too. */
+	rail_query_log_free(supervisor->query_log);
 	rail_pods_free(supervisor->pods);
 	rail_node_nameservers_free(supervisor->nameservers);
 	rail_metrics_unmap(supervisor->metrics);

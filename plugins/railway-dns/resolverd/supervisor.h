@@ -10,6 +10,7 @@ struct rail_supervisor_options {
 	int ready_fd;	    /* gets one newline when ready, and is closed; negative: none */
 	uid_t worker_uid;
 	const char *metrics;	/* where they are shown: a path or a port; NULL: nowhere */
+	const char *query_log;	/* an absolute path; NULL: there is none */
 	bool takes_over;	/* from the daemon that serves the socket, if there is one */
 	const char *program;	/* this one's path, */
 	char *const *arguments; /* and a successor's arguments, ended by NULL */

@@ -157,6 +157,7 @@ static void remove_pod(struct rail_worker *worker, struct rail_worker_pod *pod)
 	LIST_REMOVE(pod, list);
 	pod->environment->pod_count--;
 	pod->environment->pending_count -= pod->pending_count;
+	free(pod->queries);
 	free(pod);
 }
 
@@ -310,6 +311,9 @@ static int obey(struct rail_worker *worker, const struct rail_channel_message *m
 		if (pod != NULL)
 			remove_pod(worker, pod);
 		return 0;
+	case RAIL_CHANNEL_POD_NAMES:
+		pod = rail_worker_pod_get(worker, message->pod);
+		return pod == NULL ? 0 : rail_queries_name(pod, message);
 	case RAIL_CHANNEL_SERVICE_ADD:
 	case RAIL_CHANNEL_SERVICE_REMOVE:
 	case RAIL_CHANNEL_REPLICA_ADD:
@@ -422,10 +426,10 @@ static int set_up(struct rail_worker *worker, struct rail_error *error)
 	int type = 0;
 	socklen_t size = sizeof(type);
 
-	if (getsockopt(RAIL_WORKER_CHANNEL, SOL_SOCKET, SO_TYPE, &type, &size) < 0 ||
+	if (getsockopt(RAIL_CHILD_CHANNEL, SOL_SOCKET, SO_TYPE, &type, &size) < 0 ||
 	    type != SOCK_SEQPACKET)
 		return rail_fail(error, EINVAL, "only railway-resolverd itself starts its worker");
-	worker->channel = RAIL_WORKER_CHANNEL;
+	worker->channel = RAIL_CHILD_CHANNEL;
 	worker->log_limit =
 		(struct rail_log_limit){.maximum = COMPLAINTS, .window_ms = COMPLAINTS_WINDOW_MS};
 
@@ -434,6 +438,8 @@ static int set_up(struct rail_worker *worker, struct rail_error *error)
 	if (result == 0)
 		result = rail_metrics_map(RAIL_WORKER_METRICS, &worker->metrics, error);
 	(void)close(RAIL_WORKER_METRICS);
+	if (result == 0)
+		result = rail_queries_new(&worker->queries, error);
 	if (result == 0)
 		result = rail_loop_new(&worker->loop, error);
 	if (result == 0)
@@ -469,6 +475,7 @@ static void tear_down(struct rail_worker *worker)
 	rail_table_done(&worker->pods);
 	rail_table_done(&worker->environments);
 	rail_metrics_unmap(worker->metrics);
+	rail_queries_free(worker->queries);
 }
 
 int rail_worker_run(struct rail_error *error)

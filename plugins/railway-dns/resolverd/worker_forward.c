@@ -124,10 +124,20 @@ static void deliver(struct rail_forward *forward, const struct waiter *waiter,
 				      capacity);
 	if (size != 0) {
 		struct rail_metrics *metrics = forward->worker->metrics;
+		const struct rail_query_note note = {
+			.query = waiter->query,
+			.query_size = waiter->query_size,
+			.answer = answer,
+			.answer_size = size,
+			.duration_us = rail_worker_now_us() - waiter->start_us,
+			.tcp = tcp,
+			.timed_out = outcome == -ETIMEDOUT,
+		};
 
 		rail_metrics_count_answer(pod->environment->metrics, answer, size);
 		rail_metrics_observe(&metrics->latencies[RAIL_METRICS_FORWARDED],
-				     (uint64_t)(rail_worker_now_us() - waiter->start_us), 1);
+				     (uint64_t)note.duration_us, 1);
+		rail_queries_note(pod, &note);
 	}
 	if (tcp)
 		rail_tcp_reply(forward->worker->tcp, waiter->client.connection, forward->framed,
@@ -148,6 +158,7 @@ static void keep(struct asking *asking, const uint8_t *message, size_t size)
 
 		if (pod == NULL)
 			continue;
+		rail_worker_take_up(forward->worker, pod->id);
 		/* Only what answers the question. */
 		if (rail_dns_relay(waiter->query, waiter->query_size, message, size, true,
 				   forward->framed + 2, sizeof(forward->framed) - 2,
@@ -178,9 +189,11 @@ static void on_answer(void *context, int outcome, const uint8_t *message, size_t
 		STAILQ_REMOVE_HEAD(&asking->waiters, link);
 		forward->waiter_count--;
 		if (pod != NULL) {
+			rail_worker_take_up(forward->worker, pod->id);
 			pod->pending_count--;
 			pod->environment->pending_count--;
 			deliver(forward, waiter, pod, outcome, message, size);
+			rail_worker_put_down(forward->worker);
 		}
 		free(waiter);
 	}

@@ -14,8 +14,8 @@
 #include "pkg/dns/table.h"
 #include "plugins/railway-dns/resolverd/metrics.h"
 
-/* What the worker's parts share: worker.c (its table, the channel), worker_udp.c, worker_tcp.c and
- * worker_forward.c. */
+/* What the worker's parts share: worker.c (its table, the channel), worker_udp.c, worker_tcp.c,
+ * worker_forward.c and worker_queries.c. */
 
 enum {
 	RAIL_QUERY_SIZE_MAXIMUM = 2048,	   /* larger ones are dropped, or close the connection */
@@ -36,6 +36,9 @@ struct rail_worker_environment {
 	struct rail_metrics_environment *metrics;
 };
 
+struct rail_queries;
+struct rail_pod_queries;
+
 struct rail_worker_pod {
 	struct rail_table_link link; /* first; its hash is id */
 	LIST_ENTRY(rail_worker_pod) list;
@@ -46,6 +49,7 @@ struct rail_worker_pod {
 	struct rail_endpoint upstreams[RAIL_UPSTREAMS_MAXIMUM];
 	size_t upstream_count;
 	size_t pending_count;
+	struct rail_pod_queries *queries; /* NULL: its queries are not noted */
 
 	int udp;
 	struct rail_source *udp_source;
@@ -71,6 +75,7 @@ struct rail_worker {
 	struct rail_udp *udp;
 	struct rail_tcp *tcp;
 	struct rail_forward *forward;
+	struct rail_queries *queries; /* NULL: there is no query log */
 	struct rail_log_limit log_limit;
 	struct rail_metrics *metrics;
 };
@@ -84,12 +89,50 @@ static inline bool rail_worker_is_fair(size_t own, size_t left)
 	return own < left;
 }
 
+/* What is done from here on, until rail_worker_put_down, is done because of this pod's packets. */
+static inline void rail_worker_take_up(const struct rail_worker *worker, uint64_t pod)
+{
+	rail_metric_set(&worker->metrics->in_hand, pod);
+}
+
+static inline void rail_worker_put_down(const struct rail_worker *worker)
+{
+	rail_metric_set(&worker->metrics->in_hand, 0);
+}
+
 /* worker.c */
 void rail_worker_count(struct rail_worker *worker, enum rail_metrics_counter counter);
 int64_t rail_worker_now_us(void);
 struct rail_worker_pod *rail_worker_pod_get(const struct rail_worker *worker, uint64_t id);
 /* Logs, but not more than a few lines in a while: pods can cause it. */
 void rail_worker_complain(struct rail_worker *worker, const char *message, int errnum);
+
+/* worker_queries.c: what the query log is told. Nothing is allocated for a query, and nothing
+ * waited for. */
+struct rail_query_note {
+	const uint8_t *query;
+	size_t query_size;
+	const uint8_t *answer;
+	size_t answer_size;
+	int64_t duration_us;
+	bool tcp;
+	bool timed_out; /* no upstream answered */
+};
+
+/* Where the supervisor wants no query log: NULL, and 0. */
+int rail_queries_new(struct rail_queries **ret_queries, struct rail_error *error);
+void rail_queries_free(struct rail_queries *queries); /* NULL-safe */
+/* What the pod is called in the log. */
+int rail_queries_name(struct rail_worker_pod *pod, const struct rail_channel_message *message);
+void rail_queries_write(struct rail_worker_pod *pod, const struct rail_query_note *note);
+
+/* Notes an answer that was given to a pod. */
+static inline void rail_queries_note(struct rail_worker_pod *pod,
+				     const struct rail_query_note *note)
+{
+	if (pod->queries != NULL)
+		rail_queries_write(pod, note);
+}
 
 /* worker_udp.c: the pods' UDP sockets. */
 int rail_udp_new(struct rail_udp **ret_udp, struct rail_error *error);

@@ -6,6 +6,7 @@
 
 #include "pkg/base/cleanup.h"
 #include "pkg/base/file.h"
+#include "pkg/base/pause.h"
 #include "plugins/railway-dns/resolverd/worker_internal.h"
 
 /*
@@ -184,6 +185,7 @@ static bool handle_message(struct connection *connection, const uint8_t *query, 
 	int64_t start_us = rail_worker_now_us();
 	size_t size = 0;
 
+	rail_crash(query, query_size);
 	switch (rail_dns_answer(pod->environment->zone, &options, query, query_size, framed + 2,
 				RAIL_DNS_MESSAGE_MAXIMUM, &size)) {
 	case RAIL_DNS_DROP:
@@ -204,9 +206,20 @@ static bool handle_message(struct connection *connection, const uint8_t *query, 
 	}
 	if (size == 0)
 		return true;
+
+	const struct rail_query_note note = {
+		.query = query,
+		.query_size = query_size,
+		.answer = framed + 2,
+		.answer_size = size,
+		.duration_us = rail_worker_now_us() - start_us,
+		.tcp = true,
+	};
+
 	rail_metrics_count_answer(pod->environment->metrics, framed + 2, size);
 	rail_metrics_observe(&pod->worker->metrics->latencies[RAIL_METRICS_LOCAL],
-			     (uint64_t)(rail_worker_now_us() - start_us), 1);
+			     (uint64_t)note.duration_us, 1);
+	rail_queries_note(pod, &note);
 	return send_framed(connection, framed, size);
 }
 
@@ -279,7 +292,9 @@ static void write_output(struct connection *connection)
 static void on_connection(void *context, uint32_t events)
 {
 	struct connection *connection = context;
+	const struct rail_worker *worker = connection->tcp->worker;
 
+	rail_worker_take_up(worker, connection->pod->id);
 	/* Both directions are over, or the peer reset it. */
 	if ((events & (EPOLLERR | EPOLLHUP)) != 0)
 		close_connection(connection, true);
@@ -287,6 +302,7 @@ static void on_connection(void *context, uint32_t events)
 		write_output(connection);
 	else if ((connection->events & EPOLLIN) != 0)
 		read_input(connection);
+	rail_worker_put_down(worker);
 }
 
 void rail_tcp_reply(struct rail_tcp *tcp, uint64_t id, uint8_t *framed, size_t size)

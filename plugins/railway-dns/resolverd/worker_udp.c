@@ -5,6 +5,7 @@
 #include <sys/socket.h>
 
 #include "pkg/base/cleanup.h"
+#include "pkg/base/pause.h"
 #include "plugins/railway-dns/resolverd/worker_internal.h"
 
 enum {
@@ -95,6 +96,7 @@ static size_t answer_query(struct rail_worker_pod *pod, const struct rail_forwar
 	const struct rail_dns_options options = {.ttl_s = pod->ttl_s};
 	size_t size = 0;
 
+	rail_crash(query, query_size);
 	switch (rail_dns_answer(pod->environment->zone, &options, query, query_size, answer,
 				RAIL_DNS_UDP_MAXIMUM, &size)) {
 	case RAIL_DNS_DROP:
@@ -123,6 +125,26 @@ static void send_answers(const struct rail_worker_pod *pod, struct rail_udp *udp
 
 		/* The error is about the first one: go on behind it. */
 		done += sent > 0 ? (unsigned int)sent : 1;
+	}
+}
+
+/* For the query log; the time is that of the batch, like that of its metrics. */
+static void note_answers(struct rail_worker_pod *pod, const struct rail_udp *udp,
+			 unsigned int count, int64_t duration_us)
+{
+	for (unsigned int i = 0; i < count; i++) {
+		/* Where its client stands is where its query does. */
+		const struct sockaddr_in6 *client = udp->sent[i].msg_hdr.msg_name;
+		size_t query = (size_t)(client - udp->clients);
+		const struct rail_query_note note = {
+			.query = udp->queries[query],
+			.query_size = udp->received[query].msg_len,
+			.answer = udp->answers[i],
+			.answer_size = udp->sent_parts[i].iov_len,
+			.duration_us = duration_us,
+		};
+
+		rail_queries_note(pod, &note);
 	}
 }
 
@@ -165,8 +187,13 @@ static bool serve_batch(struct rail_worker_pod *pod)
 	}
 	if (answer_count != 0) {
 		send_answers(pod, udp, answer_count);
+
+		int64_t duration_us = rail_worker_now_us() - start_us;
+
 		rail_metrics_observe(&pod->worker->metrics->latencies[RAIL_METRICS_LOCAL],
-				     (uint64_t)(rail_worker_now_us() - start_us), answer_count);
+				     (uint64_t)duration_us, answer_count);
+		if (pod->queries != NULL)
+			note_answers(pod, udp, answer_count, duration_us);
 	}
 	return count == BATCH;
 }
@@ -190,9 +217,11 @@ static void on_udp(void *context, uint32_t events)
 		pod->broken = true;
 		return;
 	}
+	rail_worker_take_up(pod->worker, pod->id);
 	for (int i = 0; i < BATCHES_A_WAKE; i++)
 		if (!serve_batch(pod))
-			return;
+			break;
+	rail_worker_put_down(pod->worker);
 }
 
 int rail_udp_open(struct rail_worker_pod *pod, struct rail_error *error)

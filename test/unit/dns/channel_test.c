@@ -35,6 +35,14 @@ static struct rail_channel_message make(enum rail_channel_kind kind)
 		/* The longest label. */
 		memset(message.replica, 'r', RAIL_LABEL_SIZE - 1);
 		break;
+	case RAIL_CHANNEL_POD_NAMES:
+		message.pod = 5;
+		/* The longest of all: it must fit. */
+		memset(message.environment, 'e', RAIL_ENVIRONMENT_NAME_SIZE - 1);
+		memset(message.container, 'c', RAIL_CONTAINER_ID_SIZE - 1);
+		memset(message.service, 's', RAIL_LABEL_SIZE - 1);
+		memset(message.replica, 'r', RAIL_LABEL_SIZE - 1);
+		break;
 	case RAIL_CHANNEL_SERVICE_ADD:
 	case RAIL_CHANNEL_SERVICE_REMOVE:
 		(void)snprintf(message.service, sizeof(message.service), "db");
@@ -82,6 +90,8 @@ static void assert_equal(const struct rail_channel_message *one,
 	cr_assert_eq(one->pod, other->pod);
 	cr_assert_eq(one->sequence, other->sequence);
 	cr_assert(rail_prefix_equal(&one->prefix, &other->prefix));
+	cr_assert_str_eq(one->environment, other->environment);
+	cr_assert_str_eq(one->container, other->container);
 	cr_assert_str_eq(one->service, other->service);
 	cr_assert_str_eq(one->replica, other->replica);
 	cr_assert_arr_eq(&one->address, &other->address, sizeof(one->address));
@@ -185,6 +195,12 @@ Test(dns_channel, invalid_members_are_not_sent)
 	assert_not_sent(&message);
 	message = make(RAIL_CHANNEL_REPLICA_ADD);
 	message.address.s6_addr[1] = 1;
+	assert_not_sent(&message);
+	message = make(RAIL_CHANNEL_POD_NAMES);
+	message.environment[0] = '\0';
+	assert_not_sent(&message);
+	message = make(RAIL_CHANNEL_POD_NAMES);
+	memset(message.container, 'c', sizeof(message.container));
 	assert_not_sent(&message);
 	message = make(RAIL_CHANNEL_KIND_END);
 	assert_not_sent(&message);

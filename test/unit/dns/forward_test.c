@@ -293,6 +293,27 @@ Test(dns_forward, ignores_a_wrong_id)
 	expect_answer(1, 0, 100);
 }
 
+Test(dns_forward, ignores_an_answer_to_another_question)
+{
+	struct received other;
+
+	send_query(1);
+	run_until_received(1, 1000);
+	/* Another name, type, class. */
+	for (size_t i = 0; i < 3; i++) {
+		static const size_t places[] = {14, 12 + NAME_SIZE + 1, 12 + NAME_SIZE + 3};
+
+		other = rig.received[0];
+		other.bytes[places[i]] ^= 1;
+		answer(&other, 0, 100);
+	}
+	run_for(100);
+	cr_assert_eq(rig.called, 0);
+	answer(&rig.received[0], 0, 100);
+	run_until_called(1, 1000);
+	expect_answer(1, 0, 100);
+}
+
 static void add_loopback_address(const struct in6_addr *address)
 {
 	struct {

@@ -1,0 +1,110 @@
+#!/usr/bin/env bats
+# A pod's flood beside a pod that asks a little: of the other's queries none is lost, none takes a second; what each takes is printed.
+bats_require_minimum_version 1.5.0
+load common
+load serve
+
+HOSTILE=(python3 "$BATS_TEST_DIRNAME/../lib/hostile.py")
+SECONDS_EACH=3
+
+eval "$(declare -f teardown | sed '1s/teardown/teardown_node/')"
+teardown() {
+	[ -z "${HELPERS:-}" ] || kill "${HELPERS[@]}" 2>/dev/null || true
+	teardown_node
+}
+
+in_netns() { # POD COMMAND...
+	nsenter --net="/run/netns/$1" "${@:2}"
+}
+
+# Each has an upstream of its own: what the flood's cannot keep up with is no matter of the resolver's.
+upstream() { # ADDRESS
+	python3 "$BATS_TEST_DIRNAME/../lib/upstream.py" "$1" 5300 192.0.2.2 "$NODE/asked.$1" 3>&- &
+	HELPERS+=($!)
+	up() { dig +time=1 +tries=1 -p 5300 "@$1" +short A up.example.com | grep -q 192.0.2.2; }
+	eventually up "$1"
+}
+
+setup_pods() { # an upstream that answers, one that does not, a victim, an idle hostile pod
+	upstream 127.0.0.2
+	socat -u UDP4-RECV:5300,bind=127.0.0.9 /dev/null 3>&- &
+	HELPERS+=($!)
+	resolver_start --metrics "$NODE/metrics"
+	served victim good web 127.0.0.2:5300 >/dev/null
+	served hostile evil web "${1:-127.0.0.9:5300}" >/dev/null
+	WORKER=$(resolver_worker)
+}
+
+metric() {
+	curl -s --unix-socket "$NODE/metrics" http://resolver/metrics |
+		NAME="railway_resolver_$1 " awk 'index($0, ENVIRON["NAME"]) == 1 {print $NF}'
+}
+
+# steady FILE: the victim's private names, and, at the same time, public ones that are asked for the first time; what came of them.
+steady() {
+	in_netns victim "${HOSTILE[@]}" steady web.railway.internal 28 $SECONDS_EACH >"$1.private" 3>&- &
+	local private=$!
+	in_netns victim "${HOSTILE[@]}" steady "${1##*/}-%d.example.com" 1 $SECONDS_EACH >"$1.public" 3>&- &
+	local public=$!
+	wait $private $public
+}
+
+# beside WHAT COMMAND...: the victim alone, and then while the command runs.
+beside() {
+	local what=$1 kind answered lost p50 p99 worst quiet
+	shift
+	steady "$NODE/quiet"
+	"$@" >/dev/null 3>&- &
+	local flood=$!
+	steady "$NODE/flood"
+	kill -0 "$flood"
+	wait "$flood"
+	for kind in private public; do
+		read -r _ _ _ quiet _ <"$NODE/quiet.$kind"
+		read -r answered lost p50 p99 worst <"$NODE/flood.$kind"
+		echo "# $what: a $kind name, $answered answered, $lost lost; p99 $p99 µs (alone $quiet), median $p50, longest $worst" >&3
+		[ "$answered" -ge $((SECONDS_EACH * 40)) ]
+		[ "$lost" = 0 ]
+	done
+	[ "$(resolver_worker)" = "$WORKER" ]
+}
+
+@test "open questions to a silent upstream" {
+	setup_pods
+	for n in $(seq 1 8); do
+		served "evil-$n" evil web 127.0.0.9:5300 >/dev/null
+	done
+	beside "open questions" "${HOSTILE[@]}" ask example.com $((SECONDS_EACH + 2)) $(seq -f 'evil-%g' 1 8)
+	[ "$(metric forward_questions_total)" -gt 1000 ]
+}
+
+@test "TCP connections: opened, reset, fed with noise, and held" {
+	setup_pods
+	for n in $(seq 1 32); do
+		served "evil-$n" evil web >/dev/null
+	done
+	mkfifo "$NODE/in" "$NODE/out"
+	"${HOSTILE[@]}" hold $(seq -f 'evil-%g' 1 32) <"$NODE/in" >"$NODE/out" 3>&- &
+	HELPERS+=($!)
+	exec {held}>"$NODE/in"
+	read -r -t 20 word <"$NODE/out"
+	[ "$word" = held ]
+	[ "$(metric tcp_connections)" -ge 1000 ]
+	beside "TCP connections" in_netns hostile "${HOSTILE[@]}" tcp_flood $((SECONDS_EACH + 2))
+	exec {held}>&-
+}
+
+@test "other names all the time, public ones, which fill the cache, and private ones that are not there" {
+	upstream 127.0.0.3
+	setup_pods 127.0.0.3:5300
+	kept() { in_netns victim dig +time=1 +tries=1 @fd12::10 +short A kept.example.com | grep -q 192.0.2.2; }
+	kept
+	before=$(metric cache_entries)
+	beside "public names" in_netns hostile "${HOSTILE[@]}" names example.com 1 $((SECONDS_EACH + 2))
+	echo "# the cache: $before entries before, $(metric cache_entries) after, $(metric cache_bytes) bytes" >&3
+	[ "$(metric cache_entries)" -gt $((before + 500)) ]
+	beside "private names" in_netns hostile "${HOSTILE[@]}" names railway.internal 28 $((SECONDS_EACH + 2))
+	# What the victim had there is there still.
+	kept
+	[ "$(grep -c ' kept.example.com$' "$NODE/asked.127.0.0.2")" = 1 ]
+}
