@@ -270,6 +270,7 @@ $(addprefix fuzz-,$(FUZZ_TARGETS)): fuzz-%:
 test-long: packages-test
 	@$(MAKE) --no-print-directory test-vm VM_TESTS='test/vm/*.bats test/netns/*.bats' VM_DEADLINE=7200
 	@$(MAKE) --no-print-directory test-faults-all
+	@$(MAKE) --no-print-directory test-scale
 	@$(BUILD_MAKE) WERROR=1 VARIANT=asan tools runtime-tools
 	@RUNTIMES='$(CURDIR)/$(RUNTIMES)' TRANSPORTS=auto bash test/lib/netns.bash asan '$(T)' test/runtimes/*.bats
 	@for target in $(FUZZ_TARGETS); do \
@@ -348,6 +349,13 @@ bench: packages-test
 	@BIN='$(CURDIR)/$(BIN)' TOOLS='$(CURDIR)/$(BUILD)/test' bash test/lib/isolate.bash \
 		bash test/bench/chain.bash
 
+# Hundreds of nodes' records, leases and watches on one etcd.
+.PHONY: test-scale
+test-scale: packages-test
+	@$(BUILD_MAKE) WERROR=1 tools
+	@BIN='$(CURDIR)/$(BIN)' TOOLS='$(CURDIR)/$(BUILD)/test' bash test/lib/isolate.bash \
+		bash test/bench/cluster-scale.bash
+
 .PHONY: bench-ipam
 bench-ipam: packages-test
 	@$(BUILD_MAKE) tools
@@ -406,5 +414,6 @@ help:
 	@echo 'sudo make bench ADD and DEL beside bridge + host-local'
 	@echo 'sudo make bench-dns  the resolver beside Knot, NSD, unbound, dnsmasq and aardvark-dns'
 	@echo 'make test-vm    kernel WireGuard in a virtual machine (T=pattern); make vm-shell: a shell in it'
+	@echo 'sudo make test-scale  500 nodes of one etcd, without their kernels'
 	@echo 'sudo make test-long  real runtimes with sanitizers, every fuzz target for ten minutes, every call of the plugins fails once, 1,000 kills'
 	@echo 'make fuzz-NAME  FUZZ_SECONDS=60; NAME: $(FUZZ_TARGETS)'
