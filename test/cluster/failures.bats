@@ -259,6 +259,7 @@ three_members() {
 	PODS+=("a three production brandnew $(on a pod_address three)")
 	wait_until 30 agree
 	all_talk production
+	kill -INT "$STEADY"
 }
 
 @test "a requested address is claimed again when the lease was lost" {

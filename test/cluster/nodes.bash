@@ -148,6 +148,7 @@ mend() { on "$1" ip route del blackhole $ETCD_ADDRESS; }
 
 cluster_stop() {
 	local node
+	[ -z "${STEADY:-}" ] || kill -KILL "$STEADY" 2>/dev/null || true
 	for node in "${!node_pid[@]}"; do node_kill "$node"; done
 	node_pid=() node_index=()
 	[ -z "${ETCD:-}" ] || etcd_kill
