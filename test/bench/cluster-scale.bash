@@ -11,7 +11,7 @@ LIMIT_MS=${LIMIT_MS:-2000}
 WORK=/run/scale
 URL=http://127.0.0.1:2379
 export ETCDCTL_API=3
-ulimit -n 65536
+ulimit -n "$(ulimit -Hn)" # a descriptor a watch, here and in etcd
 mkdir -p "$WORK"
 status=0
 
@@ -21,7 +21,7 @@ memory() { awk '/^VmRSS/ {printf "%.0f", $2 / 1024}' "/proc/$ETCD/status"; }
 database() {
 	etcdctl --endpoints $URL endpoint status -w json | jq -r '.[0].Status | "\(.dbSizeInUse) \(.header.revision)"'
 }
-keys() { etcdctl --endpoints $URL get --prefix railway/ --count-only -w json | jq -r '.count // 0'; }
+keys() { etcdctl --endpoints $URL get --prefix railway/ --keys-only | grep -c . || true; }
 
 look() { # PHASE
 	local now seconds used revision

@@ -35,7 +35,8 @@ refute() {
 
 network_start() {
 	mkdir -p "$WORK"
-	ip link add br0 type bridge
+	# An address of its own: else it takes that of a node that comes, and the others' neighbour entries lead nowhere for half a minute.
+	ip link add br0 address 02:00:00:09:00:01 type bridge
 	ip addr add 10.9.0.1/24 dev br0
 	ip -6 addr add fd99:9::1/64 dev br0 nodad
 	ip addr add $ETCD_ADDRESS/32 dev lo
