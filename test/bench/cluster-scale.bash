@@ -6,7 +6,7 @@ set -euo pipefail
 SCENARIOS=${SCENARIOS:-"100 50 4 2 20 20
 500 250 4 2 20 20
 500 250 4 2 100 20
-500 1 1 2 5 20"}
+100 1 1 10 5 20"}
 LIMIT_MS=${LIMIT_MS:-2000}
 WORK=/run/scale
 URL=http://127.0.0.1:2379
@@ -54,7 +54,7 @@ run() { # NODES ENVIRONMENTS EACH MEMBERS RATE SECONDS
 			;;
 		*)
 			echo "  $line"
-			if [[ $line = visible* ]]; then p99=$(sed -E 's/.* p99 ([0-9]+).*/\1/' <<<"$line"); fi
+			if [[ $line = visible*p99* ]]; then p99=$(sed -E 's/.* p99 ([0-9]+).*/\1/' <<<"$line"); fi
 			;;
 		esac
 	done

@@ -81,6 +81,8 @@ records() {
 	done
 }
 
+meshd_ticks() { awk '{sub(/.*\) /, ""); print $12 + $13}' "/proc/$(cat "$WORK/$1.meshd.pid")/stat"; } # NODE
+
 @test "an environment of 1,000 members: 12 pods, the rest records; one that joins is met by handshakes at a pace" {
 	for node in a b c; do node_start $node; done
 	add a one production api
@@ -103,6 +105,7 @@ records() {
 	python3 "$ROOT/test/lib/handshakes.py" vc >"$WORK/handshakes" 3>&- &
 	capture=$!
 	wait_until 10 grep -q ready "$WORK/handshakes"
+	ticks=$(meshd_ticks a)
 	before=$(date +%s.%N)
 	add c last production worker
 	port=$(pod_wg c last show listen-port)
@@ -110,6 +113,7 @@ records() {
 	met() { awk -v port="$port" '$2 == "to" && $3 == port' "$WORK/handshakes"; }
 	wait_until 30 eval '[ "$(met | wc -l)" -ge 9 ]'
 	kill $capture
+	echo "# railway-meshd of a, 4 pods: $(($(meshd_ticks a) - ticks)) ticks of CPU for the join" >&3
 	met | awk -v before="$before" '{printf "# met after %.2f s\n", $1 - before}' >&3
 	# Each pod of the other nodes once: no storm, and no packet to the records, which answer nothing.
 	[ "$(met | wc -l)" = 9 ]
@@ -134,6 +138,7 @@ records() {
 	for node in a b c; do
 		awk -v node=$node '/^VmHWM/ {printf "# railway-meshd of %s: %d KiB at most\n", node, $2}' "/proc/$(cat "$WORK/$node.meshd.pid")/status" >&3
 	done
+	awk '/^VmRSS/ {printf "# wireguard-go with 999 peers: %d KiB\n", $2}' "/proc/$(carrier c last)/status" >&3
 	del b two
 	wait_until 20 eval '[ "$(pod_wg a one show peers | wc -l)" = 998 ]'
 }

@@ -79,6 +79,7 @@ static size_t sighting_count;
 static unsigned int joined;
 static unsigned int created;
 static unsigned int published;
+static unsigned int members_seen; /* by each node that watches */
 static uint64_t renewals;
 static bool line_read;
 
@@ -149,6 +150,12 @@ static void end_phase(const char *name)
 static unsigned int environment_of(unsigned int node, unsigned int slot)
 {
 	return (node * scenario.each + slot) % scenario.environments;
+}
+
+/* Nodes that have a pod in one environment. */
+static unsigned int watchers(void)
+{
+	return scenario.nodes * scenario.each / scenario.environments;
 }
 
 static struct rail_prefix prefix_of(unsigned int environment)
@@ -290,6 +297,7 @@ static void on_watch(void *context, const struct rail_etcd_watch_answer *answer)
 		unsigned long number =
 			length < 8 ? 0 : strtoul(key + length - 8, NULL, 16) & 0xffffffffUL;
 
+		members_seen += number > 0 && number <= scenario.members;
 		if (number <= scenario.members || number > scenario.members + join_count)
 			continue;
 
@@ -457,11 +465,10 @@ static void print_times(const char *what, int64_t *times_us, size_t count)
 
 static int report(void)
 {
-	unsigned int watchers = scenario.nodes * scenario.each / scenario.environments;
 	unsigned int missed = 0;
 
 	for (unsigned int i = 0; i < join_count; i++)
-		missed += !joins[i].confirmed || joins[i].seen < watchers;
+		missed += !joins[i].confirmed || joins[i].seen < watchers();
 	print_times("confirmed", confirmations_us, confirmation_count);
 	print_times("visible", sightings_us, sighting_count);
 	(void)printf("joins %u missed %u\n", join_count, missed);
@@ -503,9 +510,12 @@ static void prepare(char **argv)
 	watches = calloc((size_t)scenario.nodes * scenario.each, sizeof(*watches));
 	joins = calloc(total, sizeof(*joins));
 	confirmations_us = calloc(total, sizeof(*confirmations_us));
-	/* Watchers of one environment: some have one more than the mean. */
-	sightings_us = calloc(total * (scenario.nodes * scenario.each / scenario.environments + 2),
-			      sizeof(*sightings_us));
+	if (watchers() * scenario.environments != scenario.nodes * scenario.each) {
+		(void)fprintf(stderr, "cluster_scale: NODES * EACH must be divisible by "
+				      "ENVIRONMENTS\n");
+		exit(EXIT_FAILURE);
+	}
+	sightings_us = calloc(total * watchers(), sizeof(*sightings_us));
 	if (nodes == NULL || watches == NULL || joins == NULL || confirmations_us == NULL ||
 	    sightings_us == NULL || rail_loop_new(&loop, &error) < 0 ||
 	    rail_loop_watch(loop, STDIN_FILENO, EPOLLIN, on_line, NULL, &source, &error) < 0)
@@ -527,6 +537,8 @@ int main(int argc, char **argv)
 	for (unsigned int i = 0; i < scenario.nodes; i++)
 		publish_next(&nodes[i]);
 	turn_until("the members", &published, scenario.nodes * scenario.each);
+	turn_until("the members' events", &members_seen,
+		   scenario.environments * watchers() * watchers() * scenario.members);
 	end_phase("members");
 
 	uint64_t before = renewals;
