@@ -331,7 +331,7 @@ test-cluster: packages-test
 	@$(BUILD_MAKE) WERROR=1 tools
 	@$(BUILD_MAKE) WERROR=1 VARIANT=asan tools
 	@TRANSPORTS=userspace bash test/lib/netns.bash release '$(T)' test/cluster/*.bats
-	@TRANSPORTS=userspace bash test/lib/netns.bash asan '$(or $(T),three nodes|lone node|killed and started again|malformed)' \
+	@TRANSPORTS=userspace bash test/lib/netns.bash asan '$(or $(T),three nodes|lone node|killed and started again|malformed|hang|requested address|number is)' \
 		test/cluster/*.bats
 
 .PHONY: test-demo

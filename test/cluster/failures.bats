@@ -13,17 +13,6 @@ teardown() {
 	cluster_stop
 }
 
-two_nodes() {
-	etcd_start
-	node_start a
-	node_start b
-	add a one production api
-	add b two production web
-	wait_until 10 agree
-	talks a one "$(address_of b two)"
-	steady_start a one "$(address_of b two)"
-}
-
 # three_members: etcd as three members at 10.9.1.1 to 10.9.1.3
 three_members() {
 	local i urls='' cluster=''
@@ -197,56 +186,6 @@ three_members() {
 	wait_until 10 agree
 }
 
-@test "pods whose WireGuard hangs: the lease, other environments and other pods do not wait for them" {
-	two_nodes
-	for i in 1 2; do add a "hangs$i" production api; done
-	add a other staging db
-	add b three staging db
-	wait_until 10 agree
-	lease=$(etcdctl_ get --prefix railway/1/alive -w json | jq -c '[.kvs[].create_revision]')
-	hung=()
-	for i in 1 2; do hung+=("$(carrier a "hangs$i")"); done
-	kill -STOP "${hung[@]}"
-	# Each member that comes has to be told to those that do not answer, for longer than the lease.
-	add b four production web
-	end=$(($(date +%s) + LEASE * 2))
-	count=0
-	while [ "$(date +%s)" -lt $end ]; do
-		count=$((count + 1))
-		node_joined a
-		add b "more$count" staging cache
-		wait_until 2 eval '[ "$(resolves a other cache)" = "$(expected staging cache)" ]'
-		talks a other "$(address_of b "more$count")"
-	done
-	# The pod beside them in their environment was told.
-	wait_until 2 eval 'resolves a one web | grep -qxF "$(address_of b four)"'
-	talks a one "$(address_of b four)"
-	add b five production web
-	wait_until 4 eval 'resolves a one web | grep -qxF "$(address_of b five)"'
-	talks a one "$(address_of b five)"
-	grep -q "does not answer: it is asked again" "$WORK/a.meshd.log"
-	refute grep -q "taken for dead" "$WORK/a.meshd.log"
-	[ "$(etcdctl_ get --prefix railway/1/alive -w json | jq -c '[.kvs[].create_revision]')" = "$lease" ]
-	kill -CONT "${hung[@]}"
-	wait_until 40 agree
-	all_talk production
-	steady_stop
-}
-
-@test "meshd ends while a pod hangs, and the next one makes it good" {
-	two_nodes
-	add a hangs production api
-	hung=$(carrier a hangs)
-	kill -STOP "$hung"
-	add b three production web
-	meshd_kill a TERM
-	kill -CONT "$hung"
-	meshd_start a
-	wait_until 20 agree
-	all_talk production
-	steady_stop
-}
-
 @test "etcd that does not answer for a while: what needs it waits, and goes on" {
 	two_nodes
 	kill -STOP "$ETCD"
@@ -260,73 +199,4 @@ three_members() {
 	wait_until 30 agree
 	all_talk production
 	kill -INT "$STEADY"
-}
-
-@test "a requested address is claimed again when the lease was lost" {
-	two_nodes
-	prefix=$(address_of a one)
-	wanted=${prefix%:*:*:*:*}::7
-	export CAP_ARGS="{\"ips\":[\"$wanted\"]}"
-	add a three production api
-	[ "$(keys_in in | grep -c claims/)" = 1 ]
-	cut a
-	wait_until $((LEASE * 4)) eval '[ -z "$(keys_in in | grep claims/)" ]'
-	mend a
-	wait_until 30 agree
-	[ "$(keys_in in | grep -c claims/)" = 1 ]
-	run on b pod_add four production api
-	[ "$status" != 0 ]
-	[[ $output == *"is in use on node"* ]]
-	kill -INT "$STEADY"
-}
-
-@test "a requested address that another node claimed meanwhile: the pod there keeps it, and the log says so" {
-	two_nodes
-	prefix=$(address_of a one)
-	wanted=${prefix%:*:*:*:*}::7
-	export CAP_ARGS="{\"ips\":[\"$wanted\"]}"
-	on a pod_add three production api >/dev/null
-	cut a
-	wait_until $((LEASE * 4)) eval '[ -z "$(keys_in in | grep claims/)" ]'
-	add b four production api
-	mend a
-	wait_until 30 grep -q "another node has the address that a local pod requested" "$WORK/a.meshd.log"
-	[ "$(keys_in in | grep -c claims/)" = 1 ]
-	# The first one ends: nothing is in the other's way.
-	on a pod_del three
-	wait_until 30 agree
-	all_talk production
-	kill -INT "$STEADY"
-}
-
-@test "a service whose number is another's in a restored cluster: its pods are not taken for the other's, and give way in the end" {
-	two_nodes
-	one=$(address_of a one)
-	digits=$(python3 -c 'import ipaddress, sys; print(ipaddress.ip_address(sys.argv[1]).packed.hex()[:16])' "$one")
-	tree=railway/1/in/${digits:0:12}
-	# What b would have made after the restoration, before a told of its service.
-	etcdctl_ txn <<-EOF2 >/dev/null
-
-		del $tree/services/api
-		put $tree/services/other {"number":$((16#${digits:12})),"original":"other"}
-		put $tree/numbers/${digits:12} "other"
-
-
-	EOF2
-	wait_until 20 eval '[ "$(published "$one")" = "$(address_of b two)" ]'
-	wait_until 20 grep -q "has another number here than in the cluster" "$WORK/a.meshd.log"
-	add b three production other
-	# Neither is taken for the other, on either node.
-	wait_until 10 eval '[ "$(resolves b two other)" = "$(address_of b three)" ]'
-	[ "$(resolves a one api)" = "$one" ]
-	[ -z "$(resolves b two api)" ]
-	[ "$(published "$one")" = "$(printf "%s\n" "$(address_of b two)" "$(address_of b three)" | sort)" ]
-	# The last pod of it goes, and the next is of the cluster's mind.
-	del a one
-	add a four production web
-	wait_until 20 eval 'resolves a four other | grep -qxF "$(address_of b three)"'
-	add a five production api
-	wait_until 20 agree
-	all_talk production
-	kill -INT "$STEADY" || true
 }

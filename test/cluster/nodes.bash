@@ -250,6 +250,18 @@ all_talk() { # ENVIRONMENT
 	done
 }
 
+# etcd, and two nodes with a pod each, which talk until steady_stop.
+two_nodes() {
+	etcd_start
+	node_start a
+	node_start b
+	add a one production api
+	add b two production web
+	wait_until 10 agree
+	talks a one "$(address_of b two)"
+	steady_start a one "$(address_of b two)"
+}
+
 # steady_start NODE POD ADDRESS ... steady_stop: what could talk before never stops. Of five packets a second none is lost.
 steady_start() {
 	on "$1" ip netns exec "$2" ping -6 -n -i 0.2 "$3" >"$WORK/steady" 2>&1 3>&- &

@@ -113,7 +113,7 @@ meshd_ticks() { awk '{sub(/.*\) /, ""); print $12 + $13}' "/proc/$(cat "$WORK/$1
 	met() { awk -v port="$port" '$2 == "to" && $3 == port' "$WORK/handshakes"; }
 	wait_until 30 eval '[ "$(met | wc -l)" -ge 9 ]'
 	kill $capture
-	echo "# railway-meshd of a, 4 pods: $(($(meshd_ticks a) - ticks)) ticks of CPU for the join" >&3
+	echo "# railway-meshd of a, 5 pods: $(($(meshd_ticks a) - ticks)) ticks of CPU for the join" >&3
 	met | awk -v before="$before" '{printf "# met after %.2f s\n", $1 - before}' >&3
 	# Each pod of the other nodes once: no storm, and no packet to the records, which answer nothing.
 	[ "$(met | wc -l)" = 9 ]
