@@ -1,7 +1,6 @@
 #include "plugins/railway-mesh/meshd/wire.h"
 
 #include <errno.h>
-#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -46,7 +45,7 @@ struct wiring {
 	size_t silent_count;
 	bool has_new_silent;
 	bool asked_silent;
-	struct meshd_task nobody; /* in the place of pods that answer, where there are none */
+	struct pod_task nobody; /* in the place of pods that answer, where there are none */
 };
 
 static void free_wiring(struct wiring *wiring)
@@ -202,7 +201,7 @@ static void done(struct meshd_task *task)
 
 static void done_nobody(struct meshd_task *task)
 {
-	struct wiring *wiring = (struct wiring *)((char *)task - offsetof(struct wiring, nobody));
+	struct wiring *wiring = ((struct pod_task *)task)->wiring;
 
 	wiring->left--;
 	wiring->awaited = 0;
@@ -310,8 +309,9 @@ int environment_wire(struct environment *environment, struct wire_job *job,
 	if (wiring->awaited == 0) {
 		wiring->awaited = 1;
 		wiring->left++;
-		wiring->nobody = (struct meshd_task){.work = do_nothing, .done = done_nobody};
-		meshd_workers_start(meshd->workers, &wiring->nobody);
+		wiring->nobody = (struct pod_task){
+			.task = {.work = do_nothing, .done = done_nobody}, .wiring = wiring};
+		meshd_workers_start(meshd->workers, &wiring->nobody.task);
 	}
 	return 0;
 }
