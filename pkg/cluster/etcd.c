@@ -253,10 +253,26 @@ static bool is_authentication(const struct rail_etcd_call *call)
 	return call == call->etcd->authentication;
 }
 
+bool rail_etcd_may_pass(const struct rail_error *error)
+{
+	return error->code == RAIL_CODE_TRY_AGAIN &&
+	       (error->errnum == ETIMEDOUT || error->errnum == EIO || error->errnum == EAGAIN ||
+		error->errnum == ENOENT);
+}
+
+/* It is not what was asked, but how etcd is. */
+static bool is_unavailable(int code, long status)
+{
+	return status >= 500 && (code == GRPC_UNAVAILABLE || code == GRPC_DEADLINE || code < 0);
+}
+
 /* What etcd said against it, as one of our errors. */
 static void translate(int code, const char *message, long status, struct rail_error *ret_error)
 {
-	int errnum = code == GRPC_NOT_FOUND ? ENOENT : code == GRPC_DENIED ? EACCES : EBADMSG;
+	int errnum = is_unavailable(code, status) ? EAGAIN
+		     : code == GRPC_NOT_FOUND	  ? ENOENT
+		     : code == GRPC_DENIED	  ? EACCES
+						  : EBADMSG;
 
 	(void)rail_fail_code(ret_error, RAIL_CODE_TRY_AGAIN, errnum,
 			     "etcd refuses: %.300s (HTTP %ld)",
@@ -310,8 +326,7 @@ static void on_call_done(void *context, long status, const char *body, size_t si
 		call->renewed = true;
 		etcd->token[0] = '\0';
 		send_call(call);
-	} else if (status >= 500 &&
-		   (code == GRPC_UNAVAILABLE || code == GRPC_DEADLINE || code < 0)) {
+	} else if (is_unavailable(code, status)) {
 		try_again(call, &error);
 	} else {
 		finish_call(call, NULL, &error);

@@ -29,11 +29,18 @@ const char *rail_etcd_endpoint(const struct rail_etcd *etcd);
 
 /*
  * Called once with the answer, or with NULL and an error: code 11 where etcd cannot be reached or
- * has no leader; -EMSGSIZE for an answer that is too large; else what etcd said against it
+ * has no leader (rail_etcd_may_pass); -EMSGSIZE for an answer that is too large; else what etcd
+ * said against it
  * (-EBADMSG; -ENOENT for its "not found", -EACCES for what the user may not do). The call is over.
  */
 typedef void rail_etcd_answered(void *context, const struct rail_json *answer,
 				const struct rail_error *error);
+
+/*
+ * Whether a call that failed so may go well a little later: etcd did not answer in time or could
+ * not be reached, had no leader, or the lease that was named has just ended.
+ */
+bool rail_etcd_may_pass(const struct rail_error *error);
 
 enum { RAIL_ETCD_ATTEMPT_MS = 3000 };
 

@@ -42,17 +42,6 @@ static int list_members(struct rail_store *store, const struct rail_prefix *pref
 	return rail_member_list(live, prefix, ret_members, ret_count, error);
 }
 
-static int get_attachment(struct rail_store *store, const struct rail_attachment_key *key,
-			  struct rail_attachment *ret_attachment, struct rail_error *error)
-{
-	RAIL_CLEANUP(rail_transaction_abort) struct rail_transaction *live = NULL;
-
-	int result = rail_transaction_begin(store, RAIL_LIVE, RAIL_READ, &live, error);
-	if (result < 0)
-		return result;
-	return rail_attachment_get(live, key, ret_attachment, error);
-}
-
 /* What a pod's device shall be: one peer for each member but itself. */
 static int wanted_device(const struct rail_member *members, size_t count,
 			 const struct in6_addr *self, struct rail_device *ret_device)
@@ -121,75 +110,132 @@ int rail_wiring_give_peers(struct rail_store *store, const struct rail_attachmen
 	return reconcile(pod, netns_fd, members, count, error);
 }
 
-/* -ENODEV where the pod is gone. One that a plugin died at counts as gone, too: half-made, or
- * half-undone. */
-static int visit_pod(struct rail_store *store, const struct rail_attachment_key *key,
-		     struct rail_attachment *ret_pod, int *ret_netns_fd, struct rail_error *error)
+void rail_membership_done(struct rail_membership *membership)
 {
-	int result = get_attachment(store, key, ret_pod, error);
+	free(membership->members);
+	free(membership->pods);
+	*membership = (struct rail_membership){0};
+}
 
-	if (result == -ENOENT)
-		return -ENODEV;
-	if (result < 0)
-		return result;
-	if (ret_pod->owner.pid != 0 && !rail_process_alive(&ret_pod->owner))
-		return -ENODEV;
-	result = rail_wiring_open_netns(ret_pod, ret_netns_fd);
-	if (result == -ENOENT || result == -ESTALE)
-		return -ENODEV;
-	if (result < 0)
-		return rail_fail_errno(error, -result, "open the netns of container '%s' ('%s')",
-				       key->container_id, ret_pod->netns_path);
+/* All local members' attachments, but for those that are gone already. */
+static int read_pods(struct rail_transaction *live, struct rail_membership *membership,
+		     struct rail_gone *gone, struct rail_error *error)
+{
+	size_t local = 0;
+
+	for (size_t i = 0; i < membership->count; i++)
+		local += membership->members[i].local;
+	membership->pods = calloc(local + 1, sizeof(*membership->pods));
+	if (membership->pods == NULL)
+		return rail_fail_errno(error, ENOMEM, "list the pods");
+	for (size_t i = 0; i < membership->count; i++) {
+		int result;
+
+		if (!membership->members[i].local)
+			continue;
+		result = rail_attachment_get(live, &membership->members[i].key,
+					     &membership->pods[membership->pod_count], error);
+		if (result == -ENOENT)
+			result = rail_gone_add(gone, &membership->members[i].key, error);
+		else if (result == 0)
+			membership->pod_count++;
+		if (result < 0)
+			return result;
+	}
 	return 0;
 }
 
-/* Calls function for every local pod of an environment but one; collects what fails. */
-static int each_pod(struct rail_store *store, const struct rail_prefix *prefix,
-		    const struct in6_addr *except, struct rail_gone *gone,
-		    int (*function)(const struct rail_attachment *pod, int netns_fd,
-				    const struct rail_member *members, size_t count, void *context,
-				    struct rail_error *error),
-		    void *context, struct rail_error *error)
+int rail_membership_read(struct rail_store *store, const struct rail_prefix *prefix,
+			 struct rail_membership *ret_membership, struct rail_gone *gone,
+			 struct rail_error *error)
 {
-	RAIL_FREE struct rail_member *members = NULL;
-	struct rail_error all = RAIL_ERROR_NONE;
-	size_t count = 0;
+	RAIL_CLEANUP(rail_transaction_abort) struct rail_transaction *live = NULL;
+	RAIL_CLEANUP(rail_membership_done) struct rail_membership membership = {0};
 
-	int result = list_members(store, prefix, &members, &count, error);
+	int result = rail_transaction_begin(store, RAIL_LIVE, RAIL_READ, &live, error);
+	if (result == 0)
+		result = rail_member_list(live, prefix, &membership.members, &membership.count,
+					  error);
+	if (result == 0)
+		result = read_pods(live, &membership, gone, error);
+	if (result < 0)
+		return result;
+	*ret_membership = membership;
+	membership = (struct rail_membership){0};
+	return 0;
+}
+
+/* -ENODEV where the pod is gone. One that a plugin died at counts as gone, too: half-made, or
+ * half-undone. */
+static int open_pod(const struct rail_attachment *pod, int *ret_netns_fd, struct rail_error *error)
+{
+	int result;
+
+	if (pod->owner.pid != 0 && !rail_process_alive(&pod->owner))
+		return rail_fail(error, ENODEV, "a plugin died at container '%s'",
+				 pod->key.container_id);
+	result = rail_wiring_open_netns(pod, ret_netns_fd);
+	if (result == -ENOENT || result == -ESTALE)
+		return rail_fail(error, ENODEV, "container '%s' is gone", pod->key.container_id);
+	if (result < 0)
+		return rail_fail_errno(error, -result, "open the netns of container '%s' ('%s')",
+				       pod->key.container_id, pod->netns_path);
+	return 0;
+}
+
+int rail_wiring_change_pod(const struct rail_attachment *pod, const struct rail_changes *changes,
+			   struct rail_error *error)
+{
+	RAIL_CLOSE int netns_fd = -1;
+	int result = open_pod(pod, &netns_fd, error);
+
+	if (result < 0)
+		return result;
+	result = rail_transport_by_name(pod->interface.transport)
+			 ->apply(netns_fd, &pod->interface, changes, error);
+	return result == -ESRCH ? -ENODEV : result;
+}
+
+int rail_wiring_repair_pod(const struct rail_attachment *pod,
+			   const struct rail_membership *membership, struct rail_error *error)
+{
+	RAIL_CLOSE int netns_fd = -1;
+	int result = open_pod(pod, &netns_fd, error);
+
+	if (result < 0)
+		return result;
+	result = reconcile(pod, netns_fd, membership->members, membership->count, error);
+	return result == -ESRCH ? -ENODEV : result;
+}
+
+/* Every local pod of an environment but one: changes, or (NULL) a repair. Collects what fails. */
+static int each_pod(struct rail_store *store, const struct rail_prefix *prefix,
+		    const struct in6_addr *except, const struct rail_changes *changes,
+		    struct rail_gone *gone, struct rail_error *error)
+{
+	RAIL_CLEANUP(rail_membership_done) struct rail_membership membership = {0};
+	struct rail_error all = RAIL_ERROR_NONE;
+
+	int result = rail_membership_read(store, prefix, &membership, gone, error);
 	if (result < 0)
 		return result;
 
-	for (size_t i = 0; i < count; i++) {
+	for (size_t i = 0; i < membership.pod_count; i++) {
+		const struct rail_attachment *pod = &membership.pods[i];
 		struct rail_error one = RAIL_ERROR_NONE;
-		struct rail_attachment pod;
-		RAIL_CLOSE int netns_fd = -1;
 
-		if (!members[i].local)
+		if (except != NULL && memcmp(&pod->address, except, sizeof(*except)) == 0)
 			continue;
-		if (except != NULL && memcmp(&members[i].address, except, sizeof(*except)) == 0)
-			continue;
-		result = visit_pod(store, &members[i].key, &pod, &netns_fd, &one);
-		if (result == 0)
-			result = function(&pod, netns_fd, members, count, context, &one);
+		result = changes != NULL ? rail_wiring_change_pod(pod, changes, &one)
+					 : rail_wiring_repair_pod(pod, &membership, &one);
 		/* A pod that went while we spoke to it must not fail the operation. */
-		if (result == -ENODEV || result == -ESRCH)
-			result = rail_gone_add(gone, &members[i].key, &one);
+		if (result == -ENODEV)
+			result = rail_gone_add(gone, &pod->key, &one);
 		if (result < 0)
 			rail_error_collect(&all, &one);
 	}
 
 	return rail_error_outcome(&all, error);
-}
-
-static int apply_changes(const struct rail_attachment *pod, int netns_fd,
-			 const struct rail_member *members, size_t count, void *context,
-			 struct rail_error *error)
-{
-	const struct rail_transport *transport = rail_transport_by_name(pod->interface.transport);
-
-	(void)members;
-	(void)count;
-	return transport->apply(netns_fd, &pod->interface, context, error);
 }
 
 int rail_wiring_add_member(struct rail_store *store, const struct rail_prefix *prefix,
@@ -206,7 +252,7 @@ int rail_wiring_add_member(struct rail_store *store, const struct rail_prefix *p
 	int result = rail_device_difference(&nothing, &one, 0, &changes, error);
 	if (result < 0)
 		return result;
-	return each_pod(store, prefix, &member->address, gone, apply_changes, &changes, error);
+	return each_pod(store, prefix, &member->address, &changes, gone, error);
 }
 
 int rail_wiring_remove_member(struct rail_store *store, const struct rail_prefix *prefix,
@@ -219,21 +265,13 @@ int rail_wiring_remove_member(struct rail_store *store, const struct rail_prefix
 	};
 	struct rail_changes changes = {.changes = &removal, .count = 1};
 
-	return each_pod(store, prefix, &member->address, gone, apply_changes, &changes, error);
-}
-
-static int reconcile_pod(const struct rail_attachment *pod, int netns_fd,
-			 const struct rail_member *members, size_t count, void *context,
-			 struct rail_error *error)
-{
-	(void)context;
-	return reconcile(pod, netns_fd, members, count, error);
+	return each_pod(store, prefix, &member->address, &changes, gone, error);
 }
 
 int rail_wiring_repair(struct rail_store *store, const struct rail_prefix *prefix,
 		       struct rail_gone *gone, struct rail_error *error)
 {
-	return each_pod(store, prefix, NULL, gone, reconcile_pod, NULL, error);
+	return each_pod(store, prefix, NULL, NULL, gone, error);
 }
 
 /* What may differ for a while and is no fault: a keepalive that railway-meshd sets for a moment,

@@ -4,7 +4,8 @@
 
 /*
  * Peers: every local pod of an environment has every other member as a peer. All functions are
- * called with the environment's lock held (pkg/mesh/lock.h) and no transaction open.
+ * called with the environment's lock held (pkg/mesh/lock.h) and no transaction open; the one
+ * exception is a change that only updates peers that are there, and so adds and removes none.
  */
 
 /* Attachments of local pods that turned out to be unusable: their netns is gone, or what carried
@@ -36,6 +37,33 @@ int rail_wiring_remove_member(struct rail_store *store, const struct rail_prefix
 /* Brings every local pod's peers in line with the membership, by the differences only. */
 int rail_wiring_repair(struct rail_store *store, const struct rail_prefix *prefix,
 		       struct rail_gone *gone, struct rail_error *error);
+
+/*
+ * What is needed of an environment to wire its pods, in memory: they can then be spoken to, which
+ * may take its time, by a thread that has no store.
+ */
+struct rail_membership {
+	struct rail_member *members;
+	size_t count;
+	struct rail_attachment *pods; /* of the local members */
+	size_t pod_count;
+};
+
+/* Members without an attachment are listed as gone. Free it with rail_membership_done. */
+int rail_membership_read(struct rail_store *store, const struct rail_prefix *prefix,
+			 struct rail_membership *ret_membership, struct rail_gone *gone,
+			 struct rail_error *error);
+void rail_membership_done(struct rail_membership *membership); /* for RAIL_CLEANUP */
+
+/*
+ * One pod's peers: changes without a look at what it has, or brought in line with the membership by
+ * the differences. ENODEV where the pod is gone; ETIMEDOUT where what carries its packets does not
+ * answer. Both use nothing but their arguments: from any thread.
+ */
+int rail_wiring_change_pod(const struct rail_attachment *pod, const struct rail_changes *changes,
+			   struct rail_error *error);
+int rail_wiring_repair_pod(const struct rail_attachment *pod,
+			   const struct rail_membership *membership, struct rail_error *error);
 
 /* Whether a pod's peers are exactly the other members; else code 102 naming the first that is
  * missing or too many. */

@@ -128,6 +128,64 @@ int rail_service_adopt(struct rail_transaction *registry, const struct rail_serv
 	return rail_service_put(registry, service, error);
 }
 
+struct use {
+	const struct rail_service *service;
+	struct rail_attachment_key key;
+};
+
+static int find_use(void *context, const struct rail_attachment *attachment)
+{
+	struct use *use = context;
+
+	if (!rail_prefix_equal(&attachment->prefix, &use->service->prefix) ||
+	    attachment->service != use->service->number)
+		return 0;
+	use->key = attachment->key;
+	return 1;
+}
+
+/* Succeeds where there is no such service. */
+static int forget_service(struct rail_transaction *registry, struct rail_transaction *live,
+			  const struct rail_service *service, struct rail_error *error)
+{
+	struct use use = {.service = service};
+	struct rail_subnet_key key;
+	int result = rail_attachment_each(live, NULL, find_use, &use, error);
+
+	if (result > 0)
+		return rail_fail(error, EBUSY, "container '%s' is of service '%s' (number %u here)",
+				 use.key.container_id, service->label,
+				 (unsigned int)service->number);
+	if (result == 0)
+		result = rail_store_delete(registry, RAIL_TABLE_SERVICES,
+					   rail_service_key(&service->prefix, service->label, &key),
+					   error);
+	if (result == 0)
+		result = rail_store_delete(registry, RAIL_TABLE_NUMBERS,
+					   rail_number_key(&service->prefix, service->number, &key),
+					   error);
+	return result;
+}
+
+int rail_service_yield(struct rail_transaction *registry, struct rail_transaction *live,
+		       const struct rail_service *service, struct rail_error *error)
+{
+	struct rail_service present;
+	int result = rail_service_get(registry, &service->prefix, service->label, &present, NULL);
+
+	if (result == 0 && present.number != service->number)
+		result = forget_service(registry, live, &present, error);
+	if (result < 0 && result != -ENOENT)
+		return result;
+	result =
+		rail_service_by_number(registry, &service->prefix, service->number, &present, NULL);
+	if (result == 0 && strcmp(present.label, service->label) != 0)
+		result = forget_service(registry, live, &present, error);
+	if (result < 0 && result != -ENOENT)
+		return result;
+	return rail_service_adopt(registry, service, error);
+}
+
 static struct rail_span refusal_key(const char *name, char room[REFUSAL_KEY_SIZE])
 {
 	(void)snprintf(room, REFUSAL_KEY_SIZE, "refused %s", name);

@@ -31,6 +31,10 @@ int rail_environment_adopt(struct rail_transaction *registry, const char *name,
  * another label has the number. */
 int rail_service_adopt(struct rail_transaction *registry, const struct rail_service *service,
 		       struct rail_error *error);
+/* The same where this node knows it otherwise: what contradicts it here is forgotten. EBUSY where
+ * an attachment of this node uses that. live: a transaction of the live store. */
+int rail_service_yield(struct rail_transaction *registry, struct rail_transaction *live,
+		       const struct rail_service *service, struct rail_error *error);
 
 /*
  * Environments that the cluster knows under another /48: no new pod may join them here. reason is

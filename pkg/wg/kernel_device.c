@@ -30,7 +30,7 @@ static int find_family(struct rail_netlink *generic, uint16_t *ret_family, struc
 {
 	const struct genlmsghdr header = {.cmd = CTRL_CMD_GETFAMILY, .version = 1};
 	struct rail_error one = RAIL_ERROR_NONE;
-	static uint16_t known_family;
+	static _Atomic uint16_t known_family; /* threads may find it at once: the same */
 	struct rail_request request;
 	uint16_t family = 0;
 

@@ -13,17 +13,6 @@ teardown() {
 	cluster_stop
 }
 
-two_nodes() {
-	etcd_start
-	node_start a
-	node_start b
-	add a one production api
-	add b two production web
-	wait_until 10 agree
-	talks a one "$(address_of b two)"
-	steady_start a one "$(address_of b two)"
-}
-
 # three_members: etcd as three members at 10.9.1.1 to 10.9.1.3
 three_members() {
 	local i urls='' cluster=''
@@ -195,4 +184,19 @@ three_members() {
 	add b two production web
 	all_talk production
 	wait_until 10 agree
+}
+
+@test "etcd that does not answer for a while: what needs it waits, and goes on" {
+	two_nodes
+	kill -STOP "$ETCD"
+	on a pod_add three production brandnew >"$WORK/result" 3>&- &
+	waiting=$!
+	# Two attempts, of which the second has failed too.
+	wait_until 20 grep -q "etcd does not answer" "$WORK/a.meshd.log"
+	kill -CONT "$ETCD"
+	wait $waiting
+	PODS+=("a three production brandnew $(on a pod_address three)")
+	wait_until 30 agree
+	all_talk production
+	kill -INT "$STEADY"
 }

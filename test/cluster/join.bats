@@ -134,3 +134,34 @@ teardown() {
 	del a two
 	wait_until 20 eval 'on b pod_add three production api >/dev/null'
 }
+
+@test "a node leaves: first its pods, then meshd and the key cluster; it goes on by itself" {
+	node_start a
+	node_start b
+	add a one production api
+	add b two production api
+	add b three production web
+	wait_until 10 agree
+	numbers=$(keys_in nodes)
+	steady_start a one "$(address_of b three)"
+	del b two
+	kill -INT "$STEADY"
+	del b three
+	wait_until 10 agree
+	meshd_kill b TERM
+	on b bash -c 'echo {} >/run/node/railway.json'
+	wait_until $((LEASE * 3)) eval '[ "$(keys_in alive | wc -l)" = 1 ]'
+	# Its number is kept for it.
+	[ "$(keys_in nodes)" = "$numbers" ]
+	# It is by itself: no peers and no names of the others, and none of its in etcd.
+	on b pod_add four production api >/dev/null
+	[ -z "$(pod_wg b four show peers)" ]
+	[ "$(resolves b four api)" = "$(on b pod_address four)" ]
+	wait_until 10 agree
+	# And comes back.
+	node_config b
+	meshd_start b
+	PODS+=("b four production api $(on b pod_address four)")
+	wait_until 30 agree
+	all_talk production
+}

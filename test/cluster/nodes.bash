@@ -35,7 +35,8 @@ refute() {
 
 network_start() {
 	mkdir -p "$WORK"
-	ip link add br0 type bridge
+	# An address of its own: else it takes that of a node that comes, and the others' neighbour entries lead nowhere for half a minute.
+	ip link add br0 address 02:00:00:09:00:01 type bridge
 	ip addr add 10.9.0.1/24 dev br0
 	ip -6 addr add fd99:9::1/64 dev br0 nodad
 	ip addr add $ETCD_ADDRESS/32 dev lo
@@ -71,7 +72,7 @@ node_start() {
 	wait_until 30 node_joined "$1"
 }
 
-# The machine alone.
+# The machine alone; its underlay is of IPv4, or of FAMILIES: 4, 6 or 46.
 node_boot() {
 	local node=$1 index=$((${#node_pid[@]} + 11)) ready=$WORK/$1.ready
 	rm -f "$ready"
@@ -86,10 +87,15 @@ node_boot() {
 	wait_until 10 test -d "/proc/$!/root/run/netns"
 	ip link add "v$node" type veth peer name eth0 netns "$!"
 	ip link set "v$node" master br0 up
-	on "$node" ip addr add "10.9.0.$index/24" dev eth0
-	on "$node" ip -6 addr add "fd99:9::$index/64" dev eth0 nodad
 	on "$node" ip link set eth0 up
-	on "$node" ip route add default via 10.9.0.1
+	if [[ ${FAMILIES:-4} = *4* ]]; then
+		on "$node" ip addr add "10.9.0.$index/24" dev eth0
+		on "$node" ip route add default via 10.9.0.1
+	fi
+	if [[ ${FAMILIES:-4} = *6* ]]; then
+		on "$node" ip -6 addr add "fd99:9::$index/64" dev eth0 nodad
+		on "$node" ip -6 route add default via fd99:9::1
+	fi
 }
 
 node_config() { # NODE [KEYS]
@@ -143,6 +149,7 @@ mend() { on "$1" ip route del blackhole $ETCD_ADDRESS; }
 
 cluster_stop() {
 	local node
+	[ -z "${STEADY:-}" ] || kill -KILL "$STEADY" 2>/dev/null || true
 	for node in "${!node_pid[@]}"; do node_kill "$node"; done
 	node_pid=() node_index=()
 	[ -z "${ETCD:-}" ] || etcd_kill
@@ -171,12 +178,8 @@ resolves() { on "$1" ip netns exec "$2" dig +short +time=2 +tries=1 AAAA "$3.rai
 declare -ga PODS=() # "NODE POD ENVIRONMENT SERVICE ADDRESS"
 
 add() { # NODE POD ENVIRONMENT SERVICE [CNI_ARGS]
-	local result attempt=1
-	# On a busy machine etcd may be late. Code 11 says "try again", and a runtime does.
-	until result=$(on "$1" pod_add "$2" "$3" "$4" "${5:-}"); do
-		[ $attempt -lt 3 ] && grep -q '"code":11.*timed out after' <<<"$result" || { echo "$result"; return 1; }
-		attempt=$((attempt + 1))
-	done
+	local result
+	result=$(on "$1" pod_add "$2" "$3" "$4" "${5:-}") || { echo "$result"; return 1; }
 	PODS+=("$1 $2 $3 $4 $(on "$1" pod_address "$2")")
 }
 
@@ -247,18 +250,47 @@ all_talk() { # ENVIRONMENT
 	done
 }
 
-# steady_start NODE POD ADDRESS ... steady_stop: what could talk before never stops.
+# etcd, and two nodes with a pod each, which talk until steady_stop.
+two_nodes() {
+	etcd_start
+	node_start a
+	node_start b
+	add a one production api
+	add b two production web
+	wait_until 10 agree
+	talks a one "$(address_of b two)"
+	steady_start a one "$(address_of b two)"
+}
+
+# steady_start NODE POD ADDRESS ... steady_stop: what could talk before never stops. Of five packets a second none is lost.
 steady_start() {
-	on "$1" ip netns exec "$2" ping -6 -q -i 0.2 "$3" >"$WORK/steady" 2>&1 3>&- &
+	on "$1" ip netns exec "$2" ping -6 -n -i 0.2 "$3" >"$WORK/steady" 2>&1 3>&- &
 	STEADY=$(until pgrep -nx ping; do sleep 0.05; done)
 }
 
+# The numbers of those that were answered.
+steady_answers() { sed -nE 's/.*bytes from.* icmp_seq=([0-9]+) .*/\1/p' "$WORK/steady" | sort -nu; }
+steady_last() { steady_answers | tail -1; }
+
 steady_stop() {
-	local sent received
+	local last
+	last=$(steady_last)
+	# It goes on at this moment, too.
+	wait_until 5 eval "[ \"\$(steady_last)\" -gt ${last:-0} ]"
 	kill -INT "$STEADY"
-	wait_until 5 grep -q transmitted "$WORK/steady"
-	read -r sent received < <(sed -nE 's/^([0-9]+) packets transmitted, ([0-9]+) received.*/\1 \2/p' "$WORK/steady")
-	echo "steady: $sent sent, $received received"
-	# Answers of the last second may be under way, on a machine that is busy.
-	[ "$sent" -gt 5 ] && [ $((sent - received)) -le 5 ]
+	last=$(steady_last)
+	echo "steady: $last sent, lost: $(comm -23 <(seq "$last" | sort) <(steady_answers | sort) | tr '\n' ' ')"
+	[ "$(steady_answers | wc -l)" = "$last" ]
+}
+
+# pod_wg NODE POD SUBCOMMAND ARGUMENT...: wg on the device of a pod (test/lib/wireguard.bash).
+pod_wg() {
+	# shellcheck disable=SC2016
+	on "$1" bash -c '. "$0/test/lib/wireguard.bash"; pod_wg "$@"' "$ROOT" "${@:2}"
+}
+
+# The process that carries a pod's packets, of wireguard-go.
+carrier() { # NODE POD
+	# shellcheck disable=SC2016
+	on "$1" bash -c '. "$0/test/lib/wireguard.bash"; carrier "$1"' "$ROOT" "$2"
 }

@@ -83,3 +83,22 @@ tls() {
 	wait_until 20 eval '[ "$(resolves b two new)" = "$(address_of a three)" ]'
 	refute grep -r nodesecret "$WORK"/a.meshd.log "$WORK"/b.meshd.log
 }
+
+@test "meshd runs with the capabilities that it needs, and no more" {
+	etcd_start
+	node_start a
+	add a one production api
+	pid=$(cat "$WORK/a.meshd.pid")
+	# CAP_NET_ADMIN (12), CAP_SYS_PTRACE (19), CAP_SYS_ADMIN (21), of every thread.
+	needed=$(printf '%016x' $((1 << 12 | 1 << 19 | 1 << 21)))
+	for status in /proc/"$pid"/task/*/status; do
+		[ "$(awk '/^Cap(Prm|Eff)/ {print $2}' "$status" | sort -u)" = "$needed" ]
+		[ "$(awk '/^Cap(Inh|Amb)/ {print $2}' "$status" | sort -u)" = 0000000000000000 ]
+		[ "$(awk '/^NoNewPrivs/ {print $2}' "$status")" = 1 ]
+	done
+	# Without one of them it says so, and does not begin.
+	meshd_kill a TERM
+	run -1 nsenter --target "${node_pid[a]}" --net --mount -- setpriv --bounding-set -sys_ptrace --inh-caps -sys_ptrace \
+		"$BIN/railway-meshd" --config /run/node/railway.json
+	[[ $output == *"needs root's capabilities"*"SYS_PTRACE"* ]]
+}

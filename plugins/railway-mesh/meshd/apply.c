@@ -8,10 +8,10 @@
 #include "pkg/store/database.h"
 #include "plugins/railway-mesh/meshd/clients.h"
 #include "plugins/railway-mesh/meshd/environment.h"
-#include "plugins/railway-mesh/meshd/greeter.h"
 #include "plugins/railway-mesh/meshd/notices.h"
+#include "plugins/railway-mesh/meshd/wire.h"
 
-/* Brings what is known of an environment into the live store and to the local pods' peers. */
+/* Brings what is known of an environment into the live store, and has the local pods wired. */
 
 enum {
 	LOCK_PATIENCE_MS = 5, /* the loop has others to serve; a plugin holds it for some ms */
@@ -19,33 +19,13 @@ enum {
 	STORE_PATIENCE_MS = 200,
 	RETRY_MINIMUM_MS = 250,
 	RETRY_MAXIMUM_MS = 30000,
-	ONE_BY_ONE_MAXIMUM =
-		128, /* changes; above, each device is read whole, which takes longer */
-	/* A session that is older than this no longer keeps an endpoint (pkg/wg). */
-	REPAIR_MS = 185000,
 };
-
-/* A change, as the pods are told of it. */
-struct step {
-	struct rail_member member;
-	bool gone;
-	bool is_new;
-};
-
-struct steps {
-	struct step *steps;
-	size_t count;
-};
-
-static void steps_done(struct steps *steps)
-{
-	free(steps->steps);
-}
 
 bool environment_is_clean(const struct environment *environment)
 {
 	if (environment->gone_count != 0 || environment->needs_repair ||
-	    environment->services_dirty || !environment->was_applied)
+	    environment->services_dirty || !environment->was_applied ||
+	    environment_wiring_matters(environment))
 		return false;
 	for (size_t i = 0; i < environment->count; i++)
 		if (environment->entries[i].dirty)
@@ -64,12 +44,16 @@ static struct rail_endpoint choose_endpoint(const struct meshd *meshd,
 	return published->endpoints[0];
 }
 
-static struct rail_member member_of(const struct meshd *meshd, const struct entry *entry)
+static struct rail_member member_of(const struct environment *environment,
+				    const struct entry *entry)
 {
+	const struct meshd *meshd = environment->meshd;
 	struct rail_member member = {
 		.address = entry->address,
 		.published = true,
-		.named = entry->published.named,
+		/* Here its address is another service's. */
+		.named = entry->published.named &&
+			 !environment_is_disputed(environment, &entry->address),
 		.node = entry->published.node,
 		.public_key = entry->published.public_key,
 		.endpoint = choose_endpoint(meshd, &entry->published),
@@ -80,9 +64,9 @@ static struct rail_member member_of(const struct meshd *meshd, const struct entr
 }
 
 static int write_gone(struct rail_transaction *live, const struct in6_addr *address,
-		      struct steps *steps, struct rail_error *error)
+		      struct wire_job *job, struct rail_error *error)
 {
-	struct step *step = &steps->steps[steps->count];
+	struct wire_step *step = &job->steps[job->step_count];
 	int result = rail_member_get(live, address, &step->member, error);
 
 	if (result == -ENOENT)
@@ -91,14 +75,14 @@ static int write_gone(struct rail_transaction *live, const struct in6_addr *addr
 		return result;
 	result = rail_member_delete(live, address, error);
 	step->gone = true;
-	steps->count++;
+	job->step_count++;
 	return result;
 }
 
 static int write_entry(struct environment *environment, struct rail_transaction *live,
-		       struct entry *entry, struct steps *steps, struct rail_error *error)
+		       struct entry *entry, struct wire_job *job, struct rail_error *error)
 {
-	struct step *step = &steps->steps[steps->count];
+	struct wire_step *step = &job->steps[job->step_count];
 	struct rail_member present;
 	int result = rail_member_get(live, &entry->address, &present, error);
 
@@ -108,123 +92,70 @@ static int write_entry(struct environment *environment, struct rail_transaction 
 		/* Two nodes with one address: the pod that is here stays. */
 		environment_complain(environment, entry->published.replica,
 				     "its address is a local pod's");
-		entry->valid = false;
-		entry->dirty = false;
+		entry->covered = true;
 		return 0;
 	}
-	*step = (struct step){.member = member_of(environment->meshd, entry),
-			      .is_new = entry->is_new};
-	steps->count++;
+	*step = (struct wire_step){.member = member_of(environment, entry),
+				   .is_new = entry->is_new};
+	job->step_count++;
 	return rail_member_put(live, &step->member, error);
 }
 
+void environment_uncover(struct environment *environment)
+{
+	RAIL_CLEANUP(rail_transaction_abort) struct rail_transaction *live = NULL;
+
+	for (size_t i = 0; i < environment->count; i++) {
+		struct entry *entry = &environment->entries[i];
+		struct rail_member present;
+
+		if (!entry->covered)
+			continue;
+		if (live == NULL && rail_transaction_begin(environment->meshd->store, RAIL_LIVE,
+							   RAIL_READ, &live, NULL) < 0)
+			return;
+		if (rail_member_get(live, &entry->address, &present, NULL) == 0 && present.local)
+			continue;
+		entry->covered = false;
+		entry->dirty = entry->is_new = true;
+	}
+}
+
 /* All of it in one transaction: half of a change is never seen. */
-static int write_members(struct environment *environment, struct steps *steps,
+static int write_members(struct environment *environment, struct wire_job *job,
 			 struct rail_error *error)
 {
 	RAIL_CLEANUP(rail_transaction_abort) struct rail_transaction *live = NULL;
 	size_t maximum = environment->gone_count + environment->count + 1;
 
-	steps->steps = calloc(maximum, sizeof(*steps->steps));
-	if (steps->steps == NULL)
+	job->steps = calloc(maximum, sizeof(*job->steps));
+	if (job->steps == NULL)
 		return rail_fail(error, ENOMEM, "no memory for an environment's changes");
 
 	int result = rail_transaction_begin_within(environment->meshd->store, RAIL_LIVE, RAIL_WRITE,
 						   STORE_PATIENCE_MS, &live, error);
 
 	for (size_t i = 0; result == 0 && i < environment->gone_count; i++)
-		result = write_gone(live, &environment->gone[i], steps, error);
+		result = write_gone(live, &environment->gone[i], job, error);
 	for (size_t i = 0; result == 0 && i < environment->count; i++)
 		if (environment->entries[i].dirty)
-			result = write_entry(environment, live, &environment->entries[i], steps,
+			result = write_entry(environment, live, &environment->entries[i], job,
 					     error);
 	return result < 0 ? result : rail_transaction_commit(&live, error);
 }
 
-static int write_services(struct environment *environment, struct rail_error *error)
+/* The store has it; what comes from now on is another change. */
+static void note_stored(struct environment *environment, const struct wire_job *job)
 {
-	RAIL_CLEANUP(rail_transaction_abort) struct rail_transaction *registry = NULL;
-	bool missing = false;
-
-	int result = rail_transaction_begin(environment->meshd->store, RAIL_REGISTRY, RAIL_READ,
-					    &registry, error);
-	for (size_t i = 0; result == 0 && i < environment->service_count; i++) {
-		struct rail_service present;
-
-		missing = missing || rail_service_get(registry, &environment->prefix,
-						      environment->services[i].service.label,
-						      &present, NULL) < 0;
-	}
-	rail_transaction_abort(&registry);
-	if (result < 0 || !missing)
-		return result;
-	result = rail_transaction_begin(environment->meshd->store, RAIL_REGISTRY, RAIL_WRITE,
-					&registry, error);
-	for (size_t i = 0; result == 0 && i < environment->service_count; i++) {
-		struct rail_error one = RAIL_ERROR_NONE;
-
-		result = rail_service_adopt(registry, &environment->services[i].service, &one);
-		if (result == -EEXIST || result == -EADDRINUSE) {
-			environment_complain(environment, environment->services[i].service.label,
-					     one.message);
-			result = 0;
-		}
-		if (result < 0)
-			*error = one;
-	}
-	return result < 0 ? result : rail_transaction_commit(&registry, error);
-}
-
-static int wire(struct environment *environment, const struct steps *steps, bool repair,
-		struct rail_error *error)
-{
-	RAIL_CLEANUP(rail_gone_done) struct rail_gone gone = {0};
-	struct rail_store *store = environment->meshd->store;
-	int result = 0;
-
-	/* A peer that is there keeps a fresh endpoint, and its session: by comparison only. */
-	for (size_t i = 0; i < steps->count; i++)
-		repair = repair || (!steps->steps[i].gone && !steps->steps[i].is_new);
-	if (repair || steps->count > ONE_BY_ONE_MAXIMUM)
-		return rail_wiring_repair(store, &environment->prefix, &gone, error);
-	for (size_t i = 0; result == 0 && i < steps->count; i++)
-		result = steps->steps[i].gone
-				 ? rail_wiring_remove_member(store, &environment->prefix,
-							     &steps->steps[i].member, &gone, error)
-				 : rail_wiring_add_member(store, &environment->prefix,
-							  &steps->steps[i].member, &gone, error);
-	return result;
-}
-
-static void tell(struct environment *environment, const struct steps *steps)
-{
-	for (size_t i = 0; i < steps->count; i++)
-		meshd_notices_add(environment->meshd->notices, &steps->steps[i].member.address);
-	if (steps->count == 0 && environment->services_dirty)
+	if (job->step_count == 0 && environment->services_dirty)
 		meshd_notices_add_services(environment->meshd->notices, &environment->prefix);
-}
-
-static void settle(struct environment *environment, const struct steps *steps)
-{
-	bool kept = false;
-
-	for (size_t i = 0; i < steps->count; i++)
-		kept = kept || (!steps->steps[i].gone && !steps->steps[i].is_new);
-	if (kept)
-		rail_timer_start(environment->repair_timer, REPAIR_MS);
-	for (size_t i = 0; i < steps->count; i++)
-		if (steps->steps[i].is_new)
-			meshd_greet(environment->meshd->greeter, environment,
-				    &steps->steps[i].member);
 	for (size_t i = 0; i < environment->count; i++) {
 		environment->entries[i].dirty = false;
 		environment->entries[i].is_new = false;
 	}
 	environment->gone_count = 0;
-	environment->needs_repair = false;
 	environment->services_dirty = false;
-	environment->was_applied = true;
-	environment->apply_retry_ms = 0;
+	environment->needs_repair = false;
 }
 
 static void later(struct environment *environment, const struct rail_error *error)
@@ -241,46 +172,68 @@ static void later(struct environment *environment, const struct rail_error *erro
 	rail_timer_start(environment->apply_timer, environment->apply_retry_ms);
 }
 
+/* A peer that is there keeps a fresh endpoint, and its session: by comparison only. */
+static bool changes_peers(const struct wire_job *job)
+{
+	for (size_t i = 0; i < job->step_count; i++)
+		if (!job->steps[i].gone && !job->steps[i].is_new)
+			return true;
+	return false;
+}
+
 static void apply(struct environment *environment)
 {
-	RAIL_CLEANUP(rail_environment_lock_abandon)
-	struct rail_environment_lock lock = RAIL_ENVIRONMENT_LOCK_NONE;
-	RAIL_CLEANUP(steps_done) struct steps steps = {.count = 0};
+	struct wire_job job = {.lock = RAIL_ENVIRONMENT_LOCK_NONE};
 	struct rail_error error = RAIL_ERROR_NONE;
 	int result = 0;
 
 	if (environment->services_dirty)
-		result = write_services(environment, &error);
+		result = environment_write_services(environment, &error);
 	if (result == 0)
 		result = rail_environment_lock_take_within(
 			environment->meshd->settings.run_directory, &environment->prefix,
-			LOCK_PATIENCE_MS, &lock, &error);
+			LOCK_PATIENCE_MS, &job.lock, &error);
 	if (result == -ETIMEDOUT) {
 		rail_timer_start(environment->apply_timer, LOCK_RETRY_MS);
 		return;
 	}
 	if (result == 0)
-		result = write_members(environment, &steps, &error);
-	if (result == 0) {
-		bool repair =
-			lock.needs_repair || environment->needs_repair || !environment->was_applied;
-
-		/* From here on the store has it: what fails now is mended by a repair. */
-		environment->needs_repair = true;
-		result = wire(environment, &steps, repair, &error);
-		tell(environment, &steps);
-	}
+		result = write_members(environment, &job, &error);
 	if (result < 0) {
+		rail_environment_lock_abandon(&job.lock);
+		free(job.steps);
 		later(environment, &error);
 		return;
 	}
-	rail_environment_lock_finish(&lock, false);
-	settle(environment, &steps);
+	job.repair = job.lock.needs_repair || environment->needs_repair ||
+		     !environment->was_applied || changes_peers(&job);
+	note_stored(environment, &job);
+	if (environment_wire(environment, &job, &error) < 0) {
+		/* What the store has and the pods lack is mended by a repair. */
+		environment->needs_repair = true;
+		later(environment, &error);
+	}
+}
+
+void environment_wired(struct environment *environment, const struct rail_error *all)
+{
+	environment->was_applied = true;
+	if (all->errnum != 0) {
+		environment->needs_repair = true;
+		if (!environment->meshd->ends)
+			later(environment, all);
+		return;
+	}
+	environment->apply_retry_ms = 0;
+	environment_apply(environment);
 }
 
 void environment_apply(struct environment *environment)
 {
-	if (!environment_is_clean(environment) && environment->synced)
+	if (environment->meshd->ends)
+		return;
+	if ((!environment_is_clean(environment) || environment->ask_silent) &&
+	    environment->wiring == NULL && environment->synced)
 		apply(environment);
 	if (environment_is_clean(environment))
 		environment_publish(environment);
@@ -297,5 +250,13 @@ void environment_repair_timer(void *context)
 	struct environment *environment = context;
 
 	environment->needs_repair = true;
+	environment_apply(environment);
+}
+
+void environment_silent_timer(void *context)
+{
+	struct environment *environment = context;
+
+	environment->ask_silent = true;
 	environment_apply(environment);
 }

@@ -18,6 +18,7 @@ enum {
 	CLIENTS_MAXIMUM = 256,
 	REQUEST_MS = 5000, /* for the whole request to come */
 	TICK_MS = 100,
+	RETRY_MS = 250, /* after etcd did not answer a request */
 };
 
 struct client {
@@ -28,6 +29,9 @@ struct client {
 	bool waits; /* for the cluster; before that, for the request */
 	struct rail_mesh_request request;
 	struct meshd_consensus *consensus;
+	int64_t not_before_ms; /* of asking the cluster again ... */
+	struct rail_error
+		last; /* ... which did not answer for this reason; errnum 0: not yet asked */
 };
 
 struct meshd_clients {
@@ -74,6 +78,12 @@ static void on_agreed(void *context, const struct rail_error *outcome)
 	struct rail_error error = *outcome;
 
 	client->consensus = NULL;
+	/* The plugin has time left, and what was asked bears to be asked twice. */
+	if (rail_etcd_may_pass(outcome)) {
+		client->last = error;
+		client->not_before_ms = rail_monotonic_ms() + RETRY_MS;
+		return;
+	}
 	/* Nothing that etcd or a store could not do now is the configuration's fault. */
 	if (error.errnum != 0 && error.code == RAIL_CODE_DERIVED)
 		error.code = RAIL_CODE_TRY_AGAIN;
@@ -90,7 +100,8 @@ static bool check(struct client *client)
 	switch (client->request.kind) {
 	case RAIL_MESH_ENSURE:
 	case RAIL_MESH_CLAIM:
-		if (client->consensus != NULL || !meshd_is_joined(meshd))
+		if (client->consensus != NULL || !meshd_is_joined(meshd) ||
+		    rail_monotonic_ms() < client->not_before_ms)
 			return false;
 		if (meshd_consensus_begin(meshd, &client->request, on_agreed, client,
 					  &client->consensus, &outcome) < 0)
@@ -242,7 +253,9 @@ static void fail_late(struct client *client)
 	struct meshd *meshd = client->clients->meshd;
 	struct rail_error outcome = RAIL_ERROR_NONE;
 
-	if (meshd_is_joined(meshd))
+	if (client->last.errnum != 0)
+		outcome = client->last;
+	else if (meshd_is_joined(meshd))
 		(void)rail_fail_code(&outcome, RAIL_CODE_TRY_AGAIN, ETIMEDOUT,
 				     "the cluster did not confirm it in time; see railway-meshd's "
 				     "log");

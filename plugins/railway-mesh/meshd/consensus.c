@@ -8,6 +8,7 @@
 #include "pkg/base/cleanup.h"
 #include "pkg/base/file.h"
 #include "pkg/store/cluster.h"
+#include "plugins/railway-mesh/meshd/environment.h"
 
 enum {
 	PREFIX_TRIES = 64,
@@ -203,11 +204,20 @@ static int adopt_service(struct meshd_consensus *consensus, const struct rail_se
 			 struct rail_error *error)
 {
 	RAIL_CLEANUP(rail_transaction_abort) struct rail_transaction *registry = NULL;
-	int result = rail_transaction_begin(consensus->meshd->store, RAIL_REGISTRY, RAIL_WRITE,
-					    &registry, error);
+	RAIL_CLEANUP(rail_transaction_abort) struct rail_transaction *live = NULL;
+	struct rail_store *store = consensus->meshd->store;
+	int result = rail_transaction_begin(store, RAIL_REGISTRY, RAIL_WRITE, &registry, error);
 
 	if (result == 0)
-		result = rail_service_adopt(registry, service, error);
+		result = rail_transaction_begin(store, RAIL_LIVE, RAIL_READ, &live, error);
+	if (result == 0)
+		result = rail_service_yield(registry, live, service, error);
+	rail_transaction_abort(&live);
+	if (result == -EBUSY)
+		return rail_wrap(error, result,
+				 "service '%s' has the number %u in the cluster; end the pods of "
+				 "this node that use what it had here",
+				 service->label, (unsigned int)service->number);
 	return result < 0 ? result : rail_transaction_commit(&registry, error);
 }
 
@@ -301,15 +311,11 @@ static void on_claim(void *context, const struct rail_json *answer, const struct
 
 static void claim_address(struct meshd_consensus *consensus)
 {
-	struct rail_node_record self = {.node = consensus->meshd->node};
+	RAIL_FREE char *value = meshd_claim_value(consensus->meshd);
 	rail_cluster_key key;
 
 	rail_key_of_claim(&consensus->request.address, key);
-	/* Claims are told apart by the node's number alone. */
-	memset(self.id, '0', sizeof(self.id) - 1);
-	(void)gethostname(self.host, sizeof(self.host) - 1);
 
-	RAIL_FREE char *value = rail_node_record_encode(&self);
 	const struct rail_etcd_compare absent = {.key = key};
 	const struct rail_etcd_operation put = {.kind = RAIL_ETCD_PUT,
 						.key = key,

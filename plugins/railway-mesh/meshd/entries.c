@@ -267,33 +267,6 @@ static void take_service(struct environment *environment, const struct rail_etcd
 	environment->services_dirty = true;
 }
 
-static void take_claim(struct environment *environment, const struct rail_etcd_record *record,
-		       const struct in6_addr *address)
-{
-	struct rail_node_record holder;
-	size_t index = 0;
-
-	while (index < environment->claim_count &&
-	       !IN6_ARE_ADDR_EQUAL(&environment->claims[index], address))
-		index++;
-
-	bool ours = !record->deleted && rail_node_record_parse(record->value, &holder, NULL) == 0 &&
-		    holder.node == environment->meshd->node;
-
-	if (!ours && index < environment->claim_count) {
-		environment->claims[index] = environment->claims[--environment->claim_count];
-	} else if (ours && index == environment->claim_count) {
-		struct in6_addr *grown =
-			reallocarray(environment->claims, environment->claim_count + 1,
-				     sizeof(*environment->claims));
-
-		if (grown == NULL)
-			return;
-		environment->claims = grown;
-		environment->claims[environment->claim_count++] = *address;
-	}
-}
-
 void environment_take(struct environment *environment, const struct rail_etcd_record *record)
 {
 	struct in6_addr address;
@@ -308,7 +281,7 @@ void environment_take(struct environment *environment, const struct rail_etcd_re
 		take_service(environment, record, label);
 		break;
 	case RAIL_INSIDE_CLAIM:
-		take_claim(environment, record, &address);
+		environment_take_claim(environment, record, &address);
 		break;
 	case RAIL_INSIDE_NUMBER: /* for those who look for a free one */
 		break;

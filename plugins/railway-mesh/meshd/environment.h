@@ -4,8 +4,8 @@
 #include "pkg/store/cluster.h"
 #include "plugins/railway-mesh/meshd/environments.h"
 
-/* One environment; shared by sync.c (reading etcd), entries.c (what is known), apply.c (into store
- * and pods) and publish.c (into etcd). */
+/* One environment; shared by sync.c (reading etcd), entries.c (what is known), apply.c (into the
+ * store), wire.c (to the pods) and publish.c (into etcd). */
 
 enum environment_state {
 	ENVIRONMENT_IDLE,     /* this node has not joined */
@@ -25,14 +25,23 @@ struct entry {
 	int64_t lease;
 	bool valid;
 	bool ours;
-	bool seen;   /* in the reading that goes on */
-	bool dirty;  /* not yet in store and pods as it is here */
-	bool is_new; /* the pods do not have it as a peer */
+	bool seen;    /* in the reading that goes on */
+	bool dirty;   /* not yet in store and pods as it is here */
+	bool is_new;  /* the pods do not have it as a peer */
+	bool covered; /* a local pod has its address, and stays */
 };
 
 struct service_entry {
 	struct rail_service service;
 	bool seen;
+};
+
+/* A requested address, as etcd has it. */
+struct claim {
+	struct in6_addr address;
+	int64_t mod_revision;
+	int64_t lease;
+	bool ours;
 };
 
 struct environment {
@@ -63,7 +72,10 @@ struct environment {
 	struct service_entry *services;
 	size_t service_count;
 	bool services_dirty;
-	struct in6_addr *claims; /* this node's, in etcd */
+	uint16_t *disputed; /* services' numbers that are another service's in the cluster */
+	size_t disputed_count;
+	bool disputes_told;
+	struct claim *claims;
 	size_t claim_count;
 
 	struct rail_timer *apply_timer;
@@ -71,6 +83,13 @@ struct environment {
 	bool needs_repair; /* the pods' peers are not known to be right */
 	bool was_applied;
 	struct rail_timer *repair_timer; /* for endpoints that were too fresh to be rewritten */
+	struct wiring *wiring;		 /* of the pods, under way; NULL: none */
+	/* Pods whose WireGuard does not answer: asked again by themselves, now and then. */
+	struct rail_attachment_key *silent;
+	size_t silent_count;
+	bool ask_silent;
+	struct rail_timer *silent_timer;
+	int64_t silent_retry_ms;
 
 	struct rail_etcd_call *publication;
 	struct entry_change *changes; /* of the publication */
@@ -93,6 +112,19 @@ void environment_end_reading(struct environment *environment, bool may_remove);
 int environment_load(struct environment *environment, struct rail_error *error);
 void environment_complain(struct environment *environment, const char *key, const char *why);
 
+/* claims.c */
+struct claim *environment_find_claim(const struct environment *environment,
+				     const struct in6_addr *address);
+/* Inserts or replaces. */
+void environment_put_claim(struct environment *environment, const struct claim *claim);
+void environment_drop_claim(struct environment *environment, struct claim *claim);
+void environment_take_claim(struct environment *environment, const struct rail_etcd_record *record,
+			    const struct in6_addr *address);
+/* Whether etcd has one of this node's. */
+bool environment_has_claims(const struct environment *environment);
+/* What this node claims with, for free(); NULL where memory ran out. */
+char *meshd_claim_value(const struct meshd *meshd);
+
 /* sync.c */
 void environment_start(struct environment *environment);
 void environment_stop(struct environment *environment);
@@ -102,7 +134,24 @@ void environment_resync(struct environment *environment);
 void environment_apply(struct environment *environment);
 void environment_apply_timer(void *context);
 void environment_repair_timer(void *context);
+void environment_silent_timer(void *context);
+/* Local pods have gone: whoever had the address of one comes to his own. */
+void environment_uncover(struct environment *environment);
+/* What is known is in the store, and every pod that answers has it. */
 bool environment_is_clean(const struct environment *environment);
+/* A wiring is through; all: what failed of it, but for pods that do not answer. */
+void environment_wired(struct environment *environment, const struct rail_error *all);
+
+/* services.c: what etcd says of services, into the registry. */
+int environment_write_services(struct environment *environment, struct rail_error *error);
+/* Whether an address is of a service that this node knows otherwise than the cluster. */
+bool environment_is_disputed(const struct environment *environment, const struct in6_addr *address);
+/* Brings to etcd what it lacks: of before this node joined, or of before etcd was restored. */
+void environment_publish_service(struct environment *environment);
+
+/* wire.c */
+bool environment_is_silent(const struct environment *environment,
+			   const struct rail_attachment_key *key);
 
 /* publish.c */
 void environment_publish(struct environment *environment);
@@ -117,4 +166,6 @@ int environment_local_members(struct meshd *meshd, const struct rail_prefix *pre
 			      struct rail_error *error);
 
 /* environments.c */
+/* The last local member of one may have been withdrawn: then it is left. */
+void meshd_environments_look_soon(struct meshd_environments *environments);
 bool meshd_environments_may_remove(const struct meshd_environments *environments);

@@ -34,11 +34,14 @@ static void free_environment(struct environment *environment)
 	rail_timer_remove(&environment->timer);
 	rail_timer_remove(&environment->apply_timer);
 	rail_timer_remove(&environment->repair_timer);
+	rail_timer_remove(&environment->silent_timer);
+	free(environment->silent);
 	free(environment->read_after);
 	free(environment->entries);
 	free(environment->gone);
 	free(environment->services);
 	free(environment->claims);
+	free(environment->disputed);
 	free(environment);
 }
 
@@ -88,6 +91,9 @@ static struct environment *make(struct meshd_environments *environments,
 	if (result == 0)
 		result = rail_loop_timer(meshd->loop, environment_repair_timer, environment,
 					 &environment->repair_timer, &error);
+	if (result == 0)
+		result = rail_loop_timer(meshd->loop, environment_silent_timer, environment,
+					 &environment->silent_timer, &error);
 	if (result == 0)
 		result = environment_load(environment, &error);
 	if (result < 0) {
@@ -154,7 +160,7 @@ static bool is_withdrawn(const struct environment *environment)
 	for (size_t i = 0; i < environment->count; i++)
 		if (environment->entries[i].ours)
 			return false;
-	return environment->claim_count == 0 && environment->publication == NULL;
+	return !environment_has_claims(environment) && environment->publication == NULL;
 }
 
 static void leave(struct meshd_environments *environments, struct environment **link)
@@ -192,8 +198,12 @@ static bool look_at(struct meshd_environments *environments, struct environment 
 {
 	struct environment *environment = *link;
 
+	/* The last pod that stood in the way may have gone. */
+	if (environment->disputed_count > 0)
+		environment->services_dirty = true;
+	environment_uncover(environment);
 	if (has_local_member(environments->meshd, &environment->prefix) ||
-	    environment->state == ENVIRONMENT_ENSURING ||
+	    environment->wiring != NULL || environment->state == ENVIRONMENT_ENSURING ||
 	    (meshd_is_joined(environments->meshd) && environment->synced &&
 	     !is_withdrawn(environment))) {
 		environment_apply(environment);
@@ -280,6 +290,11 @@ static void on_sweep(void *context)
 			environment_resync(environment);
 	}
 	rail_timer_start(environments->sweep, SWEEP_MS);
+}
+
+void meshd_environments_look_soon(struct meshd_environments *environments)
+{
+	rail_timer_start(environments->sweep, 0);
 }
 
 bool meshd_environments_may_remove(const struct meshd_environments *environments)
@@ -377,6 +392,10 @@ int meshd_environments_published(struct meshd_environments *environments,
 			"in the node's file, or a default route");
 	if (environment == NULL || !environment->synced || !environment_is_clean(environment))
 		return 0;
+	if (environment_is_disputed(environment, address))
+		return rail_fail_code(error, RAIL_CODE_TRY_AGAIN, EREMCHG,
+				      "its service has another number on this node than in the "
+				      "cluster; end the service's pods on this node");
 
 	const struct entry *entry = environment_find(environment, address);
 

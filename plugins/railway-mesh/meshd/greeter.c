@@ -7,15 +7,15 @@
 #include "pkg/base/cleanup.h"
 #include "pkg/base/file.h"
 #include "pkg/base/log.h"
-#include "pkg/mesh/lock.h"
+#include "pkg/mesh/wiring.h"
 #include "plugins/railway-mesh/meshd/environment.h"
+#include "plugins/railway-mesh/meshd/workers.h"
 
 enum {
-	PACE_MS = 5,	    /* between two that are met by the same member: 200 a second */
-	A_TURN = 8,	    /* greetings in a row; then others are served ... */
-	PAUSE_MS = 8,	    /* ... for so long: 1,000 a second at most */
-	BUSY_MS = 10,	    /* the environment's lock is held */
-	TRIES_MAXIMUM = 50, /* of those */
+	PACE_MS = 5,  /* between two that are met by the same member: 200 a second */
+	A_TURN = 8,   /* greetings in a row; then others are served ... */
+	PAUSE_MS = 8, /* ... for so long: 1,000 a second at most */
+	BUSY_MS = 20, /* the pod is still at the greetings before */
 	KEEPALIVE_S = 5,
 	MOMENT_MS = 4000, /* then the keepalive is switched off again */
 	JOBS_MAXIMUM = 200000,
@@ -26,16 +26,31 @@ struct job {
 	struct in6_addr local; /* who greets */
 	struct rail_key remote;
 	uint16_t keepalive_s;
-	uint16_t tries;
 };
 
-/* A heap, the earliest first. */
+/* What one pod does of a turn, in a thread: its WireGuard may not answer. */
+struct greeting {
+	struct meshd_task task;
+	struct meshd_greeter *greeter;
+	struct greeting *next;
+	struct rail_attachment pod;
+	struct job jobs[A_TURN];
+	struct rail_peer_change changes[A_TURN];
+	size_t count;
+	bool started;
+	int result;
+	struct rail_error error;
+};
+
+/* A heap of jobs, the earliest first; and what is under way. */
 struct meshd_greeter {
 	struct meshd *meshd;
 	struct job *jobs;
 	size_t count;
 	size_t capacity;
 	struct rail_timer *timer;
+	int64_t next_turn_ms;
+	struct greeting *greetings;
 };
 
 static void swap(struct job *one, struct job *other)
@@ -89,14 +104,16 @@ static struct job pop(struct meshd_greeter *greeter)
 	}
 }
 
-static void schedule(struct meshd_greeter *greeter, int64_t minimum_ms)
+static void schedule(struct meshd_greeter *greeter)
 {
-	int64_t left_ms;
+	int64_t due_ms = greeter->next_turn_ms;
 
 	if (greeter->count == 0)
 		return;
-	left_ms = greeter->jobs[0].due_ms - rail_monotonic_ms();
-	rail_timer_start(greeter->timer, left_ms > minimum_ms ? left_ms : minimum_ms);
+	if (greeter->jobs[0].due_ms > due_ms)
+		due_ms = greeter->jobs[0].due_ms;
+	due_ms -= rail_monotonic_ms();
+	rail_timer_start(greeter->timer, due_ms > 0 ? due_ms : 0);
 }
 
 static int find_pod(struct meshd *meshd, const struct in6_addr *address,
@@ -113,58 +130,79 @@ static int find_pod(struct meshd *meshd, const struct in6_addr *address,
 	return result < 0 ? result : rail_attachment_get(live, &member.key, ret_pod, NULL);
 }
 
-/* -ETIMEDOUT where the environment's lock is held. */
-static int set_keepalive(struct meshd *meshd, const struct job *job, struct rail_error *error)
+/* Without the environment's lock: it updates peers that are there, and brings none back. */
+static void work(struct meshd_task *task)
 {
-	RAIL_CLEANUP(rail_environment_lock_abandon)
-	struct rail_environment_lock lock = RAIL_ENVIRONMENT_LOCK_NONE;
-	struct rail_prefix prefix = rail_address_split(&job->local).prefix;
-	struct rail_peer_change change = {
+	struct greeting *greeting = (struct greeting *)task;
+	const struct rail_changes changes = {.changes = greeting->changes,
+					     .count = greeting->count};
+
+	greeting->result = rail_wiring_change_pod(&greeting->pod, &changes, &greeting->error);
+}
+
+static void done(struct meshd_task *task)
+{
+	struct greeting *greeting = (struct greeting *)task;
+	struct meshd_greeter *greeter = greeting->greeter;
+	struct greeting **link = &greeter->greetings;
+
+	while (*link != greeting)
+		link = &(*link)->next;
+	*link = greeting->next;
+	if (!task->dropped && greeting->result < 0 && greeting->result != -ENODEV)
+		rail_log(RAIL_LOG_DEBUG, "a pod cannot greet another", "error",
+			 greeting->error.message, NULL);
+	for (size_t i = 0; i < greeting->count && !task->dropped && greeting->result == 0; i++) {
+		struct job *job = &greeting->jobs[i];
+
+		if (job->keepalive_s == 0)
+			continue;
+		job->keepalive_s = 0;
+		job->due_ms = rail_monotonic_ms() + MOMENT_MS;
+		push(greeter, job);
+	}
+	free(greeting);
+	schedule(greeter);
+}
+
+static struct greeting *greeting_of(struct meshd_greeter *greeter, const struct job *job)
+{
+	struct greeting *greeting = greeter->greetings;
+
+	while (greeting != NULL && !IN6_ARE_ADDR_EQUAL(&greeting->jobs[0].local, &job->local))
+		greeting = greeting->next;
+	if (greeting != NULL)
+		return greeting;
+	greeting = calloc(1, sizeof(*greeting));
+	if (greeting == NULL || find_pod(greeter->meshd, &job->local, &greeting->pod) < 0) {
+		free(greeting);
+		return NULL; /* it went */
+	}
+	greeting->task = (struct meshd_task){.work = work, .done = done};
+	greeting->greeter = greeter;
+	greeting->next = greeter->greetings;
+	greeter->greetings = greeting;
+	return greeting;
+}
+
+static void greet_one(struct meshd_greeter *greeter, struct job *job)
+{
+	struct greeting *greeting = greeting_of(greeter, job);
+
+	if (greeting == NULL)
+		return;
+	if (greeting->started) {
+		job->due_ms = rail_monotonic_ms() + BUSY_MS;
+		push(greeter, job);
+		return;
+	}
+	greeting->jobs[greeting->count] = *job;
+	greeting->changes[greeting->count++] = (struct rail_peer_change){
 		.kind = RAIL_PEER_UPDATE,
 		.public_key = job->remote,
 		.set_keepalive = true,
 		.keepalive_s = job->keepalive_s,
 	};
-	const struct rail_changes changes = {.changes = &change, .count = 1};
-	const struct rail_transport *transport;
-	struct rail_attachment pod;
-	RAIL_CLOSE int netns_fd = -1;
-
-	int result = find_pod(meshd, &job->local, &pod);
-	if (result < 0)
-		return 0; /* it went */
-	transport = rail_transport_by_name(pod.interface.transport);
-	result = rail_environment_lock_take_within(meshd->settings.run_directory, &prefix, 0, &lock,
-						   error);
-	if (result < 0)
-		return result;
-	if (transport != NULL && rail_wiring_open_netns(&pod, &netns_fd) == 0)
-		result = transport->apply(netns_fd, &pod.interface, &changes, error);
-	if (!lock.needs_repair)
-		rail_environment_lock_finish(&lock, false);
-	return result;
-}
-
-static void greet_one(struct meshd_greeter *greeter, struct job *job)
-{
-	struct rail_error error = RAIL_ERROR_NONE;
-	int result = set_keepalive(greeter->meshd, job, &error);
-
-	if (result == -ETIMEDOUT && job->tries < TRIES_MAXIMUM) {
-		job->tries++;
-		job->due_ms = rail_monotonic_ms() + BUSY_MS;
-		push(greeter, job);
-		return;
-	}
-	if (result < 0 && result != -ENODEV && result != -ESRCH)
-		rail_log(RAIL_LOG_DEBUG, "a pod cannot greet another", "error", error.message,
-			 NULL);
-	if (job->keepalive_s == 0)
-		return;
-	job->keepalive_s = 0;
-	job->tries = 0;
-	job->due_ms = rail_monotonic_ms() + MOMENT_MS;
-	push(greeter, job);
 }
 
 static void on_timer(void *context)
@@ -178,7 +216,14 @@ static void on_timer(void *context)
 
 		greet_one(greeter, &job);
 	}
-	schedule(greeter, PAUSE_MS);
+	for (struct greeting *greeting = greeter->greetings; greeting != NULL;
+	     greeting = greeting->next)
+		if (!greeting->started) {
+			greeting->started = true;
+			meshd_workers_start(greeter->meshd->workers, &greeting->task);
+		}
+	greeter->next_turn_ms = now_ms + PAUSE_MS;
+	schedule(greeter);
 }
 
 /* How many are newer than the one that greets: they go before. */
@@ -218,7 +263,7 @@ void meshd_greet(struct meshd_greeter *greeter, const struct environment *enviro
 
 		push(greeter, &job);
 	}
-	schedule(greeter, 0);
+	schedule(greeter);
 }
 
 int meshd_greeter_new(struct meshd *meshd, struct meshd_greeter **ret_greeter,

@@ -8,7 +8,8 @@
  * other side does not know its key yet, and WireGuard repeats it only after 5 s. So each local pod
  * that was there before a member greets it: a persistent keepalive, set for a moment, sends one
  * packet at once, and with it the handshake. Paced: the newest pods first, so that one that joins
- * a thousand is not met by a thousand handshakes at once.
+ * a thousand is not met by a thousand handshakes at once. What a greeting changes passes, and adds
+ * no peer: it takes no environment's lock.
  */
 
 struct environment;

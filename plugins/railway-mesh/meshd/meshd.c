@@ -17,12 +17,12 @@
 #include "plugins/railway-mesh/meshd/notices.h"
 #include "plugins/railway-mesh/meshd/privileges.h"
 #include "plugins/railway-mesh/meshd/session.h"
+#include "plugins/railway-mesh/meshd/workers.h"
 
 struct daemon {
 	struct meshd meshd;
 	int signals;
 	struct rail_source *signals_source;
-	bool ends;
 	/* Of the etcd that was last seen. */
 	char cluster_id[24];
 };
@@ -80,7 +80,7 @@ static void on_signal(void *context, uint32_t events)
 
 	(void)events;
 	while (read(daemon->signals, &info, sizeof(info)) == (ssize_t)sizeof(info))
-		daemon->ends = true;
+		daemon->meshd.ends = true;
 }
 
 static int take_signals(struct daemon *daemon, struct rail_error *error)
@@ -142,6 +142,8 @@ static int start(struct daemon *daemon, const struct meshd_options *options,
 	if (result == 0)
 		result = meshd_notices_new(meshd, &meshd->notices, error);
 	if (result == 0)
+		result = meshd_workers_new(meshd, &meshd->workers, error);
+	if (result == 0)
 		result = meshd_greeter_new(meshd, &meshd->greeter, error);
 	if (result == 0)
 		result = meshd_session_new(meshd, &meshd->session, error);
@@ -165,11 +167,18 @@ static void end(struct daemon *daemon)
 {
 	struct meshd *meshd = &daemon->meshd;
 
+	meshd->ends = true;
+	/* A pod that hangs: the mark in its environment's lock has the next holder repair. */
+	if (!meshd_workers_finish(meshd->workers)) {
+		rail_log(RAIL_LOG_INFO, "railway-meshd ended, at work on a pod that hangs", NULL);
+		_exit(EXIT_SUCCESS);
+	}
 	meshd_clients_free(meshd->clients);
 	meshd_environments_free(meshd->environments);
 	meshd_session_free(meshd->session);
 	meshd_greeter_free(meshd->greeter);
 	meshd_notices_free(meshd->notices);
+	meshd_workers_free(meshd->workers);
 	rail_etcd_free(meshd->etcd);
 	rail_store_close(meshd->store);
 	rail_source_remove(&daemon->signals_source);
@@ -189,7 +198,7 @@ int meshd_run(const struct meshd_options *options, struct rail_error *error)
 
 	int result = start(daemon, options, error);
 
-	while (result == 0 && !daemon->ends)
+	while (result == 0 && !daemon->meshd.ends)
 		result = rail_loop_turn(daemon->meshd.loop, -1, error);
 	rail_notify("STOPPING=1");
 	end(daemon);

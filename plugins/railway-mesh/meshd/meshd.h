@@ -8,7 +8,8 @@
 
 /*
  * The daemon that keeps a node in step with its cluster: publishes the node's members, and brings
- * the members of other nodes into the live store and to the local pods. One thread, one loop.
+ * the members of other nodes into the live store and to the local pods. One loop, and threads only
+ * for what must wait for a pod (workers.h).
  */
 
 struct meshd_session;
@@ -16,6 +17,7 @@ struct meshd_environments;
 struct meshd_clients;
 struct meshd_greeter;
 struct meshd_notices;
+struct meshd_workers;
 
 struct meshd {
 	struct rail_settings settings;
@@ -27,6 +29,8 @@ struct meshd {
 	struct meshd_clients *clients;
 	struct meshd_greeter *greeter;
 	struct meshd_notices *notices;
+	struct meshd_workers *workers;
+	bool ends; /* nothing new is begun */
 
 	/* The session's: who this node is. */
 	uint32_t node;	  /* 0: it has not joined since this daemon started */

@@ -9,7 +9,7 @@
 #include "plugins/railway-mesh/meshd/clients.h"
 #include "plugins/railway-mesh/meshd/environment.h"
 
-/* Brings this node's members, and the services that etcd lacks, to etcd. */
+/* Brings this node's members to etcd. */
 
 enum {
 	CHANGES_MAXIMUM = 32, /* a transaction; etcd allows 128 operations in all */
@@ -87,6 +87,40 @@ static struct entry_change *next_change(struct environment *environment)
 	return change;
 }
 
+/* A requested address is published by who has the claim on it, which went with a lease that ended:
+ * it is made again first. Whether it stands, or goes with this publication. */
+static bool consider_claim(struct environment *environment, const struct in6_addr *address)
+{
+	const struct claim *claim = environment_find_claim(environment, address);
+	const struct meshd *meshd = environment->meshd;
+	struct entry_change *change;
+
+	if (rail_address_split(address).node != RAIL_NODE_REQUESTED ||
+	    (claim != NULL && claim->ours && claim->lease == meshd->lease))
+		return true;
+	if (claim != NULL && !claim->ours) {
+		rail_cluster_key key;
+
+		rail_key_of_claim(address, key);
+		environment_complain(environment, key,
+				     "another node has the address that a local pod requested; the "
+				     "pod is not published until one of the two ends");
+		return false;
+	}
+	change = next_change(environment);
+	if (change == NULL)
+		return false;
+	change->address = *address;
+	change->is_claim = true;
+	change->mod_revision = claim == NULL ? 0 : claim->mod_revision;
+	change->value = meshd_claim_value(meshd);
+	rail_key_of_claim(address, change->key);
+	if (change->value == NULL)
+		return false;
+	environment->change_count++;
+	return true;
+}
+
 /* What etcd must learn of one local member. */
 static void consider_member(struct environment *environment, const struct rail_member *member)
 {
@@ -95,6 +129,10 @@ static void consider_member(struct environment *environment, const struct rail_m
 	struct rail_published wanted;
 	struct entry_change *change;
 
+	/* The others would take it for another service's. */
+	if (environment_is_disputed(environment, &member->address) ||
+	    !consider_claim(environment, &member->address))
+		return;
 	environment_describe(meshd, member, &wanted);
 	if (entry != NULL && environment_says(entry, &wanted, meshd->lease))
 		return;
@@ -147,7 +185,9 @@ static void consider_removals(struct environment *environment, const struct rail
 		const struct entry *entry = &environment->entries[i];
 		struct entry_change *change;
 
-		if (!entry->valid || !entry->ours || is_member(members, count, &entry->address))
+		if (!entry->valid || !entry->ours ||
+		    (is_member(members, count, &entry->address) &&
+		     !environment_is_disputed(environment, &entry->address)))
 			continue;
 		change = next_change(environment);
 		if (change == NULL)
@@ -165,23 +205,26 @@ static void consider_claims(struct environment *environment)
 {
 	RAIL_CLEANUP(rail_transaction_abort) struct rail_transaction *live = NULL;
 
-	if (environment->claim_count == 0 ||
+	if (!environment_has_claims(environment) ||
 	    rail_transaction_begin(environment->meshd->store, RAIL_LIVE, RAIL_READ, &live, NULL) <
 		    0)
 		return;
 	for (size_t i = 0; i < environment->claim_count; i++) {
+		const struct claim *claim = &environment->claims[i];
 		struct rail_attachment_key owner;
 		struct entry_change *change;
 
-		if (rail_lease_owner(live, &environment->claims[i], &owner, NULL) != -ENOENT)
+		if (!claim->ours ||
+		    rail_lease_owner(live, &claim->address, &owner, NULL) != -ENOENT)
 			continue;
 		change = next_change(environment);
 		if (change == NULL)
 			return;
-		change->address = environment->claims[i];
+		change->address = claim->address;
+		change->mod_revision = claim->mod_revision;
 		change->removes = true;
 		change->is_claim = true;
-		rail_key_of_claim(&environment->claims[i], change->key);
+		rail_key_of_claim(&claim->address, change->key);
 		environment->change_count++;
 	}
 }
@@ -222,6 +265,24 @@ static void mark_published(struct environment *environment)
 		(void)rail_transaction_commit(&live, NULL);
 }
 
+static void note_claim(struct environment *environment, const struct entry_change *change,
+		       int64_t revision)
+{
+	struct claim *claim = environment_find_claim(environment, &change->address);
+
+	/* The watch may have been quicker, and may know more. */
+	if (claim != NULL && claim->mod_revision >= revision)
+		return;
+	if (change->removes && claim != NULL)
+		environment_drop_claim(environment, claim);
+	if (!change->removes)
+		environment_put_claim(environment,
+				      &(struct claim){.address = change->address,
+						      .mod_revision = revision,
+						      .lease = environment->meshd->lease,
+						      .ours = true});
+}
+
 /* It is as we wanted it. */
 static void note_success(struct environment *environment, int64_t revision)
 {
@@ -229,9 +290,12 @@ static void note_success(struct environment *environment, int64_t revision)
 		const struct entry_change *change = &environment->changes[i];
 		struct entry *entry = environment_find(environment, &change->address);
 
-		if (change->is_claim)
-			continue; /* the watch tells */
+		if (change->is_claim) {
+			note_claim(environment, change, revision);
+			continue;
+		}
 		if (change->removes) {
+			meshd_environments_look_soon(environment->meshd->environments);
 			if (entry != NULL && entry->ours && entry->mod_revision < revision)
 				environment_drop(environment, entry);
 			continue;
@@ -262,9 +326,12 @@ static void note_failure(struct environment *environment, const struct rail_etcd
 		const struct rail_etcd_record *record =
 			rail_etcd_records_find(records, change->key);
 		struct entry *entry = environment_find(environment, &change->address);
+		struct claim *claim = environment_find_claim(environment, &change->address);
 
 		if (record != NULL)
 			environment_take(environment, record);
+		else if (change->is_claim && claim != NULL)
+			environment_drop_claim(environment, claim);
 		else if (!change->is_claim && entry != NULL && entry->ours)
 			environment_drop(environment, entry);
 	}
@@ -309,14 +376,12 @@ static void send_changes(struct environment *environment)
 	struct rail_etcd_operation operations[CHANGES_MAXIMUM];
 	struct rail_etcd_operation gets[CHANGES_MAXIMUM];
 	struct rail_error error = RAIL_ERROR_NONE;
-	size_t compare_count = 0;
 
 	for (size_t i = 0; i < environment->change_count; i++) {
 		const struct entry_change *change = &environment->changes[i];
 
-		if (!change->is_claim)
-			compares[compare_count++] = (struct rail_etcd_compare){
-				.key = change->key, .mod_revision = change->mod_revision};
+		compares[i] = (struct rail_etcd_compare){.key = change->key,
+							 .mod_revision = change->mod_revision};
 		operations[i] = (struct rail_etcd_operation){
 			.kind = change->removes ? RAIL_ETCD_DELETE : RAIL_ETCD_PUT,
 			.key = change->key,
@@ -327,9 +392,8 @@ static void send_changes(struct environment *environment)
 	}
 
 	const struct rail_etcd_transaction transaction = {
-		compares,   compare_count,
-		operations, environment->change_count,
-		gets,	    environment->change_count,
+		compares, environment->change_count, operations, environment->change_count,
+		gets,	  environment->change_count,
 	};
 	if (rail_etcd_begin(environment->meshd->etcd, "/v3/kv/txn",
 			    rail_etcd_encode_transaction(&transaction), on_published, environment,
@@ -337,86 +401,6 @@ static void send_changes(struct environment *environment)
 		free_changes(environment);
 		rail_timer_start(environment->apply_timer, RETRY_MS);
 	}
-}
-
-/* ---- services that etcd lacks: of before this node joined, or of before etcd was restored ---- */
-
-static void on_service(void *context, const struct rail_json *answer,
-		       const struct rail_error *error)
-{
-	struct environment *environment = context;
-	RAIL_CLEANUP(rail_etcd_records_done) struct rail_etcd_records records = {.count = 0};
-	struct rail_etcd_header header;
-	bool succeeded = false;
-
-	environment->service_publication = NULL;
-	if (answer == NULL ||
-	    rail_etcd_parse_transaction(answer, &header, &succeeded, &records, NULL) < 0) {
-		if (environment->meshd->connected && error != NULL)
-			rail_log(RAIL_LOG_WARN, "a service cannot be published", "environment",
-				 environment->name, "error", error->message, NULL);
-		rail_timer_start(environment->apply_timer, RETRY_MS);
-		return;
-	}
-	for (size_t i = 0; i < records.count; i++)
-		environment_take(environment, &records.records[i]);
-	/* Where it succeeded the watch tells; where not, its number may be another's now. */
-	if (!succeeded && records.count == 0)
-		rail_timer_start(environment->apply_timer, RETRY_MS);
-}
-
-static int find_missing(void *context, const struct rail_service *service)
-{
-	void **pair = context;
-	const struct environment *environment = pair[0];
-	struct rail_service *ret_service = pair[1];
-
-	for (size_t i = 0; i < environment->service_count; i++)
-		if (strcmp(environment->services[i].service.label, service->label) == 0 ||
-		    environment->services[i].service.number == service->number)
-			return 0;
-	*ret_service = *service;
-	return 1;
-}
-
-static void publish_service(struct environment *environment)
-{
-	RAIL_CLEANUP(rail_transaction_abort) struct rail_transaction *registry = NULL;
-	struct rail_error error = RAIL_ERROR_NONE;
-	struct rail_service service;
-	void *pair[] = {environment, &service};
-	rail_cluster_key label_key;
-	rail_cluster_key number_key;
-
-	if (environment->service_publication != NULL ||
-	    rail_transaction_begin(environment->meshd->store, RAIL_REGISTRY, RAIL_READ, &registry,
-				   NULL) < 0)
-		return;
-
-	int found = rail_service_each(registry, &environment->prefix, find_missing, pair, NULL);
-
-	rail_transaction_abort(&registry);
-	if (found != 1)
-		return;
-
-	RAIL_FREE char *value = rail_service_record_encode(service.number, service.original);
-
-	rail_key_of_service(&environment->prefix, service.label, label_key);
-	rail_key_of_number(&environment->prefix, service.number, number_key);
-
-	const struct rail_etcd_compare absent[] = {{.key = label_key}, {.key = number_key}};
-	const struct rail_etcd_operation puts[] = {
-		{.kind = RAIL_ETCD_PUT, .key = label_key, .value = value},
-		{.kind = RAIL_ETCD_PUT, .key = number_key, .value = service.label},
-	};
-	const struct rail_etcd_operation gets[] = {
-		{.kind = RAIL_ETCD_GET, .key = label_key},
-	};
-	const struct rail_etcd_transaction transaction = {absent, 2, puts, 2, gets, 1};
-
-	(void)rail_etcd_begin(environment->meshd->etcd, "/v3/kv/txn",
-			      value == NULL ? NULL : rail_etcd_encode_transaction(&transaction),
-			      on_service, environment, &environment->service_publication, &error);
 }
 
 void environment_publish(struct environment *environment)
@@ -427,7 +411,7 @@ void environment_publish(struct environment *environment)
 
 	if (!environment->synced || !meshd_is_joined(environment->meshd))
 		return;
-	publish_service(environment);
+	environment_publish_service(environment);
 	if (environment->publication != NULL || environment->meshd->underlay_count == 0)
 		return;
 	if (environment_local_members(environment->meshd, &environment->prefix, &members, &count,

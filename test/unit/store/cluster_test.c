@@ -1,6 +1,7 @@
 #include "pkg/store/cluster.h"
 
 #include <errno.h>
+#include <string.h>
 
 #include "test/unit/store/stores.h"
 
@@ -54,6 +55,49 @@ Test(store_cluster, a_service_is_adopted_once)
 	cr_assert_eq(rail_service_by_number(registry, &prefix, 7, &read, NULL), 0);
 	cr_assert_str_eq(read.label, "a");
 	cr_assert_str_eq(read.original, "A");
+	commit(&registry);
+}
+
+Test(store_cluster, a_service_yields_once_no_pod_of_this_node_uses_it)
+{
+	struct rail_transaction *registry = begin(store, RAIL_REGISTRY, RAIL_WRITE);
+	struct rail_transaction *live = begin(store, RAIL_LIVE, RAIL_WRITE);
+	const struct rail_service of_cluster = {
+		.prefix = prefix, .number = 7, .label = "b", .original = "b"};
+	const struct rail_service number_here = {
+		.prefix = prefix, .number = 7, .label = "a", .original = "a"};
+	const struct rail_service label_here = {
+		.prefix = prefix, .number = 9, .label = "b", .original = "b"};
+	struct rail_attachment pod = {
+		.key = {.network = "n", .container_id = "c", .interface = "eth0"},
+		.prefix = prefix,
+		.service = 7,
+		.netns_path = "/run/netns/c",
+		.identity = {.environment = "e", .service = "a", .replica = "r"},
+	};
+	struct rail_error error = RAIL_ERROR_NONE;
+	struct rail_service read;
+
+	cr_assert_eq(rail_service_adopt(registry, &number_here, NULL), 0);
+	cr_assert_eq(rail_service_adopt(registry, &label_here, NULL), 0);
+	cr_assert_eq(rail_attachment_put(live, &pod, &error), 0, "%s", error.message);
+	cr_assert_eq(rail_service_yield(registry, live, &of_cluster, &error), -EBUSY);
+	cr_assert(strstr(error.message, "container 'c' is of service 'a'") != NULL, "%s",
+		  error.message);
+	cr_assert_eq(rail_service_by_number(registry, &prefix, 7, &read, NULL), 0);
+	cr_assert_str_eq(read.label, "a");
+
+	/* A pod of another environment is in nobody's way. */
+	cr_assert_eq(rail_attachment_delete(live, &pod.key, NULL), 0);
+	pod.prefix = other;
+	cr_assert_eq(rail_attachment_put(live, &pod, NULL), 0);
+	cr_assert_eq(rail_service_yield(registry, live, &of_cluster, NULL), 0);
+	cr_assert_eq(rail_service_by_number(registry, &prefix, 7, &read, NULL), 0);
+	cr_assert_str_eq(read.label, "b");
+	cr_assert_eq(rail_service_get(registry, &prefix, "a", &read, NULL), -ENOENT);
+	cr_assert_eq(rail_service_by_number(registry, &prefix, 9, &read, NULL), -ENOENT);
+	cr_assert_eq(rail_service_yield(registry, live, &of_cluster, NULL), 0);
+	rail_transaction_abort(&live);
 	commit(&registry);
 }
 
