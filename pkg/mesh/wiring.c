@@ -145,36 +145,75 @@ static int read_pods(struct rail_transaction *live, struct rail_membership *memb
 	return 0;
 }
 
+static int read_membership(struct rail_store *store, const struct rail_prefix *prefix,
+			   struct rail_membership *membership, struct rail_gone *gone,
+			   struct rail_error *error)
+{
+	RAIL_CLEANUP(rail_transaction_abort) struct rail_transaction *live = NULL;
+
+	int result = rail_transaction_begin(store, RAIL_LIVE, RAIL_READ, &live, error);
+	if (result == 0)
+		result = rail_member_list(live, prefix, &membership->members, &membership->count,
+					  error);
+	if (result == 0)
+		result = read_pods(live, membership, gone, error);
+	return result;
+}
+
+/*
+ * Whether a plugin died at a pod, which is then half-made or half-undone: 1 or 0. One that is
+ * through with it stores that and ends: whom the store still names when he is seen to be dead died.
+ */
+static int plugin_died(struct rail_store *store, const struct rail_attachment *pod,
+		       struct rail_error *error)
+{
+	RAIL_CLEANUP(rail_transaction_abort) struct rail_transaction *live = NULL;
+	struct rail_attachment now;
+
+	if (pod->owner.pid == 0 || rail_process_alive(&pod->owner))
+		return 0;
+
+	int result = rail_transaction_begin(store, RAIL_LIVE, RAIL_READ, &live, error);
+	if (result == 0)
+		result = rail_attachment_get(live, &pod->key, &now, error);
+	if (result == -ENOENT)
+		return 1;
+	if (result < 0)
+		return result;
+	return now.owner.pid == pod->owner.pid && now.owner.start_time == pod->owner.start_time;
+}
+
 int rail_membership_read(struct rail_store *store, const struct rail_prefix *prefix,
 			 struct rail_membership *ret_membership, struct rail_gone *gone,
 			 struct rail_error *error)
 {
-	RAIL_CLEANUP(rail_transaction_abort) struct rail_transaction *live = NULL;
 	RAIL_CLEANUP(rail_membership_done) struct rail_membership membership = {0};
+	size_t count = 0;
 
-	int result = rail_transaction_begin(store, RAIL_LIVE, RAIL_READ, &live, error);
-	if (result == 0)
-		result = rail_member_list(live, prefix, &membership.members, &membership.count,
-					  error);
-	if (result == 0)
-		result = read_pods(live, &membership, gone, error);
+	int result = read_membership(store, prefix, &membership, gone, error);
 	if (result < 0)
 		return result;
+	rail_pause("siblings-read");
+	for (size_t i = 0; i < membership.pod_count; i++) {
+		result = plugin_died(store, &membership.pods[i], error);
+		if (result > 0)
+			result = rail_gone_add(gone, &membership.pods[i].key, error);
+		else if (result == 0)
+			membership.pods[count++] = membership.pods[i];
+		if (result < 0)
+			return result;
+	}
+	membership.pod_count = count;
 	*ret_membership = membership;
 	membership = (struct rail_membership){0};
 	return 0;
 }
 
-/* -ENODEV where the pod is gone. One that a plugin died at counts as gone, too: half-made, or
- * half-undone. */
+/* -ENODEV where the pod is gone. */
 static int open_pod(const struct rail_attachment *pod, int *ret_netns_fd, struct rail_error *error)
 {
-	int result;
+	int result = rail_wiring_open_netns(pod, ret_netns_fd);
 
-	if (pod->owner.pid != 0 && !rail_process_alive(&pod->owner))
-		return rail_fail(error, ENODEV, "a plugin died at container '%s'",
-				 pod->key.container_id);
-	result = rail_wiring_open_netns(pod, ret_netns_fd);
 	if (result == -ENOENT || result == -ESTALE)
 		return rail_fail(error, ENODEV, "container '%s' is gone", pod->key.container_id);
 	if (result < 0)

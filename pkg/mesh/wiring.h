@@ -49,7 +49,8 @@ struct rail_membership {
 	size_t pod_count;
 };
 
-/* Members without an attachment are listed as gone. Free it with rail_membership_done. */
+/* Members without an attachment, and those that a plugin died at, are listed as gone. Free it with
+ * rail_membership_done. */
 int rail_membership_read(struct rail_store *store, const struct rail_prefix *prefix,
 			 struct rail_membership *ret_membership, struct rail_gone *gone,
 			 struct rail_error *error);

@@ -123,6 +123,7 @@ int mesh_join(struct rail_operation *operation, struct rail_attachment *attachme
 	memcpy(member.replica, attachment->identity.replica, sizeof(member.replica));
 
 	result = wire(operation, attachment, netns_fd, &member, &gone, error);
+	rail_pause("wired");
 	rail_attachment_bury(operation, &gone);
 	/* Without the lock, which meshd takes to bring the members of other nodes. */
 	if (result == 0)

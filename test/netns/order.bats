@@ -18,14 +18,15 @@ add() { # POD...
 	done
 }
 
-# paused MOMENT COMMAND POD: in the background, as $PAUSED; returns when it is there.
+# paused MOMENT COMMAND POD [DIRECTORY]: in the background, as $PAUSED; returns when it is there. It goes on when DIRECTORY/go is written to.
 paused() {
-	local word
-	mkfifo "$NODE/reached" "$NODE/go"
-	RAIL_PAUSE="$1 $NODE" CNI_COMMAND=$2 CNI_CONTAINERID=$3 CNI_NETNS=/run/netns/$3 CNI_IFNAME=eth0 \
-		"$PAUSES/railway-mesh" <<<"$(config railway-mesh "$KEYS")" >"$NODE/paused" 2>&1 3>&- &
+	local word directory=${4:-$NODE}
+	mkdir -p "$directory"
+	mkfifo "$directory/reached" "$directory/go"
+	RAIL_PAUSE="$1 $directory" CNI_COMMAND=$2 CNI_CONTAINERID=$3 CNI_NETNS=/run/netns/$3 CNI_IFNAME=eth0 \
+		"$PAUSES/railway-mesh" <<<"$(config railway-mesh "$KEYS")" >"$directory/paused" 2>&1 3>&- &
 	PAUSED=$!
-	read -r -t 30 word <"$NODE/reached"
+	read -r -t 30 word <"$directory/reached"
 }
 
 # waiting COMMAND POD: in the background, as $WAITING; returns when it waits for the environment's lock, or has ended for lack of one.
@@ -70,6 +71,20 @@ exactly() { # POD...: each has exactly the others as peers
 	wait $PAUSED
 	wait $WAITING
 	exactly one new other
+}
+
+@test "an ADD that has read its siblings, and a sibling whose own ADD ends meanwhile: it is no dead one" {
+	add one
+	ip netns add other
+	ip netns add new
+	paused wired ADD other "$NODE/other"
+	other=$PAUSED
+	paused siblings-read ADD new
+	echo >"$NODE/other/go"
+	wait $other
+	echo >"$NODE/go"
+	wait $PAUSED
+	exactly one other new
 }
 
 @test "a DEL is killed when its member is gone and the siblings still have it as a peer: the next operation mends them" {
