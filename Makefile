@@ -280,7 +280,7 @@ $(addprefix afl-,$(AFL_TARGETS)): afl-%: packages-afl
 # What takes longer than a person waits.
 .PHONY: test-long
 test-long: packages-test packages-afl
-	@$(MAKE) --no-print-directory test-vm VM_TESTS='$(NO_INTERFACE)'
+	@$(MAKE) --no-print-directory test-vm VM_TESTS='$(INDIFFERENT)'
 	@$(MAKE) --no-print-directory test-faults-all
 	@$(MAKE) --no-print-directory test-scale
 	@$(BUILD_MAKE) WERROR=1 VARIANT=asan tools runtime-tools
@@ -402,10 +402,10 @@ vm-image: packages-vm
 test-vm: vm-image
 	@$(AS_OWNER) env DEADLINE=$(VM_DEADLINE) bash test/vm/run.bash $(VM_IMAGE) tests '$(T)' $(VM_TESTS)
 
-# All but those in which no pod has a WireGuard interface; `make test-long` has these, too.
+# All but those to which it makes no difference what carries the packets; `make test-long` has these, too.
 VM_DEADLINE := 4000
-NO_INTERFACE := $(patsubst %,test/netns/%.bats,flood hostile ipam poison query_log upgrade)
-VM_TESTS := test/vm/*.bats $(filter-out $(NO_INTERFACE),$(wildcard test/netns/*.bats)) test/cluster/handshake.bats
+INDIFFERENT := $(patsubst %,test/netns/%.bats,flood hostile input ipam poison query_log resolver upgrade)
+VM_TESTS := test/vm/*.bats $(filter-out $(INDIFFERENT),$(wildcard test/netns/*.bats)) test/cluster/handshake.bats
 
 # Emulated time is not real time: the ratios count.
 BENCHES_VM := chain peers throughput
