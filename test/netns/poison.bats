@@ -100,7 +100,7 @@ sockets() { # of the supervisor, whose copies outlive a worker
 	"$TOOLS/resolver_tool" ask /run/railway/resolver.sock check two
 	# The next time at once, and for longer.
 	poison two rail-crash-segv
-	eventually log_says 'not served for a while.*seconds=4' 1
+	eventually log_says 'not served for a while.*seconds=16' 1
 	eventually answered one 1 AAAA svc0.railway.internal
 	# DEL finds nothing in its way.
 	ip link add outside type veth peer name inside netns two

@@ -10,7 +10,7 @@ enum {
 	BLAMES_MAXIMUM = 2,   /* of which nothing follows */
 	BLAME_MS = 60 * 1000, /* after that one is forgotten */
 #ifdef RAIL_PAUSES
-	ASIDE_FIRST_MS = 2 * 1000, /* a test does not wait for minutes */
+	ASIDE_FIRST_MS = 8 * 1000, /* a test does not wait for minutes */
 #else
 	ASIDE_FIRST_MS = 60 * 1000,
 #endif
