@@ -116,7 +116,7 @@ Test(wg_userspace, created_interface_is_as_asked_for)
 
 	cr_assert_str_eq(pod.interface.transport, "userspace");
 	cr_assert_neq(pod.interface.listen_port, 0);
-	cr_assert_not(link_there(-1, pod.interface.device_name), "the stand-in is left");
+	assert_no_stand_in(&pod.interface);
 	assert_ok(rail_uapi_path(pod.interface.device_name, path, &failure));
 	cr_assert_eq(stat(path, &status), 0);
 	cr_assert_eq(status.st_mode & 07777, 0600);
