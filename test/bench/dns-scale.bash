@@ -7,6 +7,8 @@ here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 . "$here/../lib/node.bash"
 PODS=${PODS:-4000} IDLE=${IDLE:-20}
 mkdir -p "$NODE"
+# Two sockets a pod, in two processes.
+ulimit -Hn 1048576 2>/dev/null || true
 ulimit -n "$(ulimit -Hn)"
 
 for n in $(seq "$PODS"); do
