@@ -12,8 +12,10 @@ setup() {
 }
 
 teardown() {
-	resolver_stop
 	local pod
+	# What a test runs beside the pods, in the background: HELPERS+=($!)
+	[ -z "${HELPERS:-}" ] || kill "${HELPERS[@]}" 2>/dev/null || true
+	resolver_stop
 	for pod in $(ip netns list | awk '{print $1}'); do
 		ip netns pids "$pod" | xargs -r kill -KILL 2>/dev/null || true
 		pod_del "$pod" >/dev/null 2>&1 || true

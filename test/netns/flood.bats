@@ -7,37 +7,16 @@ load serve
 HOSTILE=(python3 "$BATS_TEST_DIRNAME/../lib/hostile.py")
 SECONDS_EACH=3
 
-eval "$(declare -f teardown | sed '1s/teardown/teardown_node/')"
-teardown() {
-	[ -z "${HELPERS:-}" ] || kill "${HELPERS[@]}" 2>/dev/null || true
-	teardown_node
-}
-
-in_netns() { # POD COMMAND...
-	nsenter --net="/run/netns/$1" "${@:2}"
-}
-
-# Each has an upstream of its own: what the flood's cannot keep up with is no matter of the resolver's.
-upstream() { # ADDRESS
-	python3 "$BATS_TEST_DIRNAME/../lib/upstream.py" "$1" 5300 192.0.2.2 "$NODE/asked.$1" 3>&- &
-	HELPERS+=($!)
-	up() { dig +time=1 +tries=1 -p 5300 "@$1" +short A up.example.com | grep -q 192.0.2.2; }
-	eventually up "$1"
-}
-
-setup_pods() { # an upstream that answers, one that does not, a victim, an idle hostile pod
-	upstream 127.0.0.2
+# An upstream that answers, one that does not, a victim, an idle hostile pod. Each pod has an upstream of its own: what the flood's cannot keep up with is
+# no matter of the resolver's.
+setup_pods() {
+	upstream 127.0.0.2 5300 192.0.2.2
 	socat -u UDP4-RECV:5300,bind=127.0.0.9 /dev/null 3>&- &
 	HELPERS+=($!)
 	resolver_start --metrics "$NODE/metrics"
 	served victim good web 127.0.0.2:5300 >/dev/null
 	served hostile evil web "${1:-127.0.0.9:5300}" >/dev/null
 	WORKER=$(resolver_worker)
-}
-
-metric() {
-	curl -s --unix-socket "$NODE/metrics" http://resolver/metrics |
-		NAME="railway_resolver_$1 " awk 'index($0, ENVIRON["NAME"]) == 1 {print $NF}'
 }
 
 # steady FILE: the victim's private names, and, at the same time, public ones that are asked for the first time; what came of them.
@@ -95,7 +74,7 @@ beside() {
 }
 
 @test "other names all the time, public ones, which fill the cache, and private ones that are not there" {
-	upstream 127.0.0.3
+	upstream 127.0.0.3 5300 192.0.2.2
 	setup_pods 127.0.0.3:5300
 	kept() { in_netns victim dig +time=1 +tries=1 @fd12::10 +short A kept.example.com | grep -q 192.0.2.2; }
 	kept

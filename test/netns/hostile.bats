@@ -6,10 +6,6 @@ load serve
 
 HOSTILE=(python3 "$BATS_TEST_DIRNAME/../lib/hostile.py")
 
-in_netns() { # POD COMMAND...
-	nsenter --net="/run/netns/$1" "${@:2}"
-}
-
 descriptors() { # PROCESS
 	find "/proc/$1/fd" -mindepth 1 | wc -l
 }

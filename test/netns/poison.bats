@@ -7,40 +7,12 @@ load serve
 BIN=$PAUSES
 HOSTILE=(python3 "$BATS_TEST_DIRNAME/../lib/hostile.py")
 
-in_netns() { # POD COMMAND...
-	nsenter --net="/run/netns/$1" "${@:2}"
-}
-
 answered() { # POD SECONDS DIG-ARGUMENTS...
 	in_netns "$1" dig +time="$2" +tries=1 @fd12::10 +short "${@:3}" | grep -q '^fd'
 }
 
 poison() { # POD NAME
 	in_netns "$1" "${HOSTILE[@]}" send "$2.railway.internal"
-}
-
-log_says() { # PATTERN COUNT
-	[ "$(grep -c "$1" "$NODE/resolver.log")" -ge "$2" ]
-}
-
-metric() {
-	curl -s --unix-socket "$NODE/metrics" http://resolver/metrics |
-		NAME="railway_resolver_$1 " awk 'index($0, ENVIRON["NAME"]) == 1 {print $NF}'
-}
-
-# load_begin SECONDS: 500 queries a second from pod one, in the background; load_end: every one was answered within a second.
-load_begin() {
-	"$TOOLS/dns_bench" load 53 1 64 "$1" 500 one >"$NODE/load" 3>&- &
-	LOAD=$!
-}
-
-load_end() {
-	local answered lost rest
-	wait "$LOAD"
-	read -r answered lost rest <"$NODE/load"
-	echo "answered $answered, lost $lost ($rest)"
-	[ "$answered" -gt 500 ]
-	[ "$lost" = 0 ]
 }
 
 sockets() { # of the supervisor, whose copies outlive a worker

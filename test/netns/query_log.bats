@@ -8,7 +8,6 @@ LOG=$NODE/queries.log
 
 eval "$(declare -f teardown | sed '1s/teardown/teardown_node/')"
 teardown() {
-	[ -z "${HELPERS:-}" ] || kill "${HELPERS[@]}" 2>/dev/null || true
 	teardown_node
 	umount "$NODE/full" 2>/dev/null || true
 }
@@ -46,19 +45,8 @@ counted() { # METRIC: the sum of what its lines say
 		awk -v name="^railway_resolver_$1[ {]" '$0 ~ name {sum += $NF} END {print sum + 0}'
 }
 
-log_says() { # PATTERN
-	grep -q "$1" "$NODE/resolver.log"
-}
-
-upstream() { # ADDRESS
-	python3 "$BATS_TEST_DIRNAME/../lib/upstream.py" "$1" 5300 192.0.2.2 "$NODE/asked" 3>&- &
-	HELPERS+=($!)
-	up() { dig +time=1 +tries=1 -p 5300 "@$1" +short A up.example.com | grep -q 192.0.2.2; }
-	eventually up "$1"
-}
-
 @test "a line for each answer: who asked what, what came of it and how long it took" {
-	upstream 127.0.0.2
+	upstream 127.0.0.2 5300 192.0.2.2
 	resolver_start --query-log "$LOG"
 	[ "$(stat -c %a "$LOG")" = 600 ]
 	served web-1 'a "quoted\ name' web 127.0.0.2:5300
@@ -268,7 +256,6 @@ upstream() { # ADDRESS
 	served web-1 production svc0
 	"$TOOLS/dns_bench" load 53 1 16 6 60 web-1 >"$NODE/load" 3>&- &
 	load=$!
-	is_gone() { ! kill -0 "$1" 2>/dev/null; }
 	old=$RESOLVER
 	eventually test -s "$LOG"
 	resolver_start --take-over --query-log "$LOG"

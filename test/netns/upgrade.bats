@@ -13,30 +13,6 @@ is_answered() { # POD NAME
 	ask_dns "$1" AAAA "$2" | grep -qE '^[0-9a-f:]+$'
 }
 
-is_gone() { # PROCESS
-	! kill -0 "$1" 2>/dev/null
-}
-
-# load_begin SECONDS: 500 queries a second from pod one, in the background; what came of it is in $NODE/load.
-load_begin() {
-	"$TOOLS/dns_bench" load 53 1 64 "$1" 500 one >"$NODE/load" 3>&- &
-	LOAD=$!
-}
-
-# load_end MAXIMUM: at most so many of them were not answered within a second.
-load_end() {
-	local answered lost rest
-	wait "$LOAD"
-	read -r answered lost rest <"$NODE/load"
-	echo "answered $answered, lost $lost ($rest)"
-	[ "$answered" -gt 500 ]
-	[ "$lost" -le "$1" ]
-}
-
-log_says() { # PATTERN COUNT
-	[ "$(grep -c "$1" "$NODE/resolver.log")" -ge "$2" ]
-}
-
 @test "the worker crashes under load, three times and in three ways: what was queued is answered" {
 	resolver_start
 	served one production svc0
@@ -86,10 +62,7 @@ log_says() { # PATTERN COUNT
 }
 
 @test "another daemon takes over under load: no query is lost, not one that waits for an upstream, not one over TCP" {
-	python3 "$BATS_TEST_DIRNAME/../lib/upstream.py" 127.0.0.2 5300 192.0.2.2 "$NODE/asked" 3>&- &
-	upstream=$!
-	up() { dig +time=1 +tries=1 -p 5300 @127.0.0.2 +short A up.example.com | grep -q 192.0.2.2; }
-	eventually up
+	upstream 127.0.0.2 5300 192.0.2.2
 	resolver_start
 	served one production svc0 127.0.0.2:5300
 	served two production svc0
@@ -100,7 +73,7 @@ log_says() { # PATTERN COUNT
 	slow=$!
 	ask_dns one +tcp A slow.tcp.example.com >"$NODE/slow.tcp" 3>&- &
 	slow_tcp=$!
-	is_asked() { [ "$(grep -c slow "$NODE/asked")" = 2 ]; }
+	is_asked() { [ "$(grep -c slow "$NODE/asked.127.0.0.2")" = 2 ]; }
 	eventually is_asked
 	resolver_start --take-over
 	[ "$RESOLVER" != "$old" ]
@@ -126,7 +99,6 @@ log_says() { # PATTERN COUNT
 	# A third one, which refuses to be the second of two.
 	run timeout 5 "$BIN/railway-resolverd"
 	[ "$status" -ne 0 ]
-	kill "$upstream"
 }
 
 @test "a daemon that fails while it takes over: the old one goes on" {
