@@ -1,16 +1,7 @@
 #!/usr/bin/env bats
 # What two nodes, or a node and a restored cluster, hold for theirs.
 bats_require_minimum_version 1.5.0
-
-setup() {
-	. "$BATS_TEST_DIRNAME/nodes.bash"
-	network_start
-}
-
-teardown() {
-	[ -z "${BATS_ERROR_STATUS:-}" ] || cluster_logs
-	cluster_stop
-}
+load nodes
 
 @test "a requested address is claimed again when the lease was lost" {
 	two_nodes

@@ -2,16 +2,7 @@
 # What fails between nodes and etcd, one by one. After each: no address twice, peers and names exactly the members, stores and etcd agree, and
 # pods that could talk before never stopped.
 bats_require_minimum_version 1.5.0
-
-setup() {
-	. "$BATS_TEST_DIRNAME/nodes.bash"
-	network_start
-}
-
-teardown() {
-	[ -z "${BATS_ERROR_STATUS:-}" ] || cluster_logs
-	cluster_stop
-}
+load nodes
 
 # three_members: etcd as three members at 10.9.1.1 to 10.9.1.3
 three_members() {

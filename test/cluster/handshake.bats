@@ -2,18 +2,13 @@
 # The first packet between two pods on different nodes: to the older pod at once after the newer one's ADD returned, and to the newer pod as soon as
 # the older one can look it up. WireGuard repeats a lost handshake after 5 s: what is answered within 2 s was not lost.
 bats_require_minimum_version 1.5.0
+load nodes
 
 setup() {
-	. "$BATS_TEST_DIRNAME/nodes.bash"
 	network_start
 	etcd_start
 	node_start a
 	node_start b
-}
-
-teardown() {
-	[ -z "${BATS_ERROR_STATUS:-}" ] || cluster_logs
-	cluster_stop
 }
 
 # With wireguard-go each pod costs a process that has to start and to end.

@@ -1,16 +1,7 @@
 #!/usr/bin/env bats
 # Pods whose WireGuard does not answer.
 bats_require_minimum_version 1.5.0
-
-setup() {
-	. "$BATS_TEST_DIRNAME/nodes.bash"
-	network_start
-}
-
-teardown() {
-	[ -z "${BATS_ERROR_STATUS:-}" ] || cluster_logs
-	cluster_stop
-}
+load nodes
 
 @test "pods whose WireGuard hangs: the lease, other environments and other pods do not wait for them" {
 	two_nodes

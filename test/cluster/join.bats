@@ -1,16 +1,11 @@
 #!/usr/bin/env bats
 # Nodes come and go: names and packets across nodes, from the moment ADD returns.
 bats_require_minimum_version 1.5.0
+load nodes
 
 setup() {
-	. "$BATS_TEST_DIRNAME/nodes.bash"
 	network_start
 	etcd_start
-}
-
-teardown() {
-	[ -z "${BATS_ERROR_STATUS:-}" ] || cluster_logs
-	cluster_stop
 }
 
 @test "three nodes with pods: each reaches the others by name, at the first packet" {

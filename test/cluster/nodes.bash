@@ -1,4 +1,4 @@
-# Many nodes on one machine: sourced by tests, inside test/lib/isolate.bash. Each node has network and mount namespaces of its own, with its own
+# Many nodes on one machine: loaded by tests, inside test/lib/isolate.bash. Each node has network and mount namespaces of its own, with its own
 # /run and /var/lib, on one bridge; etcd is at an address beside it that a node can lose without losing the others.
 #
 #   etcd_start
@@ -159,6 +159,16 @@ cluster_stop() {
 	ip addr del $ETCD_ADDRESS/32 dev lo 2>/dev/null || true
 	rm -rf "$WORK"
 }
+
+# After a test, however it went.
+cluster_end() {
+	[ -z "${BATS_ERROR_STATUS:-}" ] || cluster_logs
+	cluster_stop
+}
+
+# What a file that has no more to do need not say.
+setup() { network_start; }
+teardown() { cluster_end; }
 
 cluster_logs() {
 	local log

@@ -1,17 +1,12 @@
 #!/usr/bin/env bats
 # Records that other nodes wrote, or somebody in their name: many, malformed, oversized, false.
 bats_require_minimum_version 1.5.0
+LEASE=30
+load nodes
 
 setup() {
-	LEASE=30
-	. "$BATS_TEST_DIRNAME/nodes.bash"
 	network_start
 	etcd_start
-}
-
-teardown() {
-	[ -z "${BATS_ERROR_STATUS:-}" ] || cluster_logs
-	cluster_stop
 }
 
 # The tree of the environment that an address is of.

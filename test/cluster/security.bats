@@ -1,16 +1,15 @@
 #!/usr/bin/env bats
 # etcd behind TLS with client certificates, and behind name and password.
 bats_require_minimum_version 1.5.0
+load nodes
 
 setup() {
-	. "$BATS_TEST_DIRNAME/nodes.bash"
 	network_start
 	SECRETS=$(mktemp -d) # a node does not see this one's /run
 }
 
 teardown() {
-	[ -z "${BATS_ERROR_STATUS:-}" ] || cluster_logs
-	cluster_stop
+	cluster_end
 	rm -rf "$SECRETS"
 }
 

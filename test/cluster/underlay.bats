@@ -1,9 +1,9 @@
 #!/usr/bin/env bats
 # What carries packets between nodes: families of addresses, ports behind firewalls, endpoints.
 bats_require_minimum_version 1.5.0
+load nodes
 
 setup() {
-	. "$BATS_TEST_DIRNAME/nodes.bash"
 	network_start
 	ETCD_ADDRESS_V6=fd99:9:1::1
 	ip -6 addr add $ETCD_ADDRESS_V6/128 dev lo nodad
@@ -11,8 +11,7 @@ setup() {
 }
 
 teardown() {
-	[ -z "${BATS_ERROR_STATUS:-}" ] || cluster_logs
-	cluster_stop
+	cluster_end
 	ip addr del $ETCD_ADDRESS_V6/128 dev lo 2>/dev/null || true
 }
 
