@@ -21,6 +21,14 @@ int64_t rail_monotonic_ms(void)
 	return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
 }
 
+int64_t rail_wall_clock_us(void)
+{
+	struct timespec now;
+
+	(void)clock_gettime(CLOCK_REALTIME, &now);
+	return (int64_t)now.tv_sec * 1000000 + now.tv_nsec / 1000;
+}
+
 int rail_random(void *target, size_t size, struct rail_error *error)
 {
 	uint8_t *position = target;

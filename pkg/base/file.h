@@ -8,6 +8,8 @@
 
 /* Monotonic time (CLOCK_MONOTONIC) in milliseconds. */
 int64_t rail_monotonic_ms(void);
+/* The time of day (CLOCK_REALTIME) in microseconds since 1970. */
+int64_t rail_wall_clock_us(void);
 
 /*
  * Waits until a descriptor is ready for events (poll(2)), or until the monotonic time deadline_ms.

@@ -55,9 +55,7 @@ static void set_aside(struct rail_pods *pods, struct rail_pod *pod, int64_t now_
 
 bool rail_pods_blame(struct rail_pods *pods, uint64_t id)
 {
-	struct rail_table_link *link = rail_table_find(&pods->by_id, id);
-	struct rail_pod *pod =
-		link == NULL ? NULL : rail_container_of(link, struct rail_pod, by_id);
+	struct rail_pod *pod = rail_pods_get_by_id(pods, id);
 	int64_t now_ms = rail_monotonic_ms();
 
 	/* The number is the worker's word: one that lies about it can at most have a pod not

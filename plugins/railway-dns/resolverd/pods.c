@@ -209,11 +209,16 @@ void rail_pods_send_all(struct rail_pods *pods)
 			rail_pods_send(pods, pod);
 }
 
-const struct rail_pod_sockets *rail_pods_sockets(const struct rail_pods *pods, uint64_t id)
+struct rail_pod *rail_pods_get_by_id(const struct rail_pods *pods, uint64_t id)
 {
 	struct rail_table_link *link = rail_table_find(&pods->by_id, id);
-	const struct rail_pod *pod =
-		link == NULL ? NULL : rail_container_of(link, struct rail_pod, by_id);
+
+	return link == NULL ? NULL : rail_container_of(link, struct rail_pod, by_id);
+}
+
+const struct rail_pod_sockets *rail_pods_sockets(const struct rail_pods *pods, uint64_t id)
+{
+	const struct rail_pod *pod = rail_pods_get_by_id(pods, id);
 
 	return pod == NULL || pod->aside_end_ms != 0 ? NULL : &pod->sockets;
 }

@@ -65,6 +65,8 @@ struct rail_pods {
 
 /* pods.c */
 struct rail_pod *rail_pods_get(const struct rail_pods *pods, const struct rail_attachment_key *key);
+/* By its number; NULL: unknown. */
+struct rail_pod *rail_pods_get_by_id(const struct rail_pods *pods, uint64_t id);
 /* Puts a pod with this record into the tables. It joins its environment (ret_is_first: which has no
  * other pod here); nothing is sent. */
 int rail_pods_insert(struct rail_pods *pods, const struct rail_pod_record *record,

@@ -6,7 +6,6 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
-#include <sys/syscall.h>
 #include <sys/wait.h>
 
 #include "pkg/base/cleanup.h"
@@ -91,7 +90,7 @@ static void give_up(struct rail_worker_process *worker, const char *why)
 	rail_timer_stop(worker->watchdog);
 	rail_timer_stop(worker->retry);
 	if (worker->pidfd >= 0)
-		(void)syscall(SYS_pidfd_send_signal, worker->pidfd, SIGKILL, NULL, 0);
+		rail_child_kill(worker->pidfd);
 }
 
 static void restart_later(struct rail_worker_process *worker)
@@ -383,31 +382,25 @@ static int spawn(struct rail_worker_process *worker, struct rail_error *error)
 		.tied = true,
 	};
 	RAIL_CLOSE int channel = -EBADF;
+	RAIL_CLOSE int pidfd = -EBADF;
 	pid_t pid;
-	int result = rail_child_spawn(&child, &pid, &channel, error);
+	int result = rail_child_spawn(&child, &pid, &pidfd, &channel, error);
 
 	if (result < 0)
 		return result;
-
-	int pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
-
-	/* Nobody else waits for this child, so its number is still its own. */
-	if (pidfd < 0 ||
-	    rail_loop_watch(worker->loop, pidfd, EPOLLIN, on_pidfd, worker, &worker->pidfd_source,
-			    error) < 0 ||
-	    rail_loop_watch(worker->loop, channel, EPOLLIN, on_channel, worker,
-			    &worker->channel_source, error) < 0) {
-		result = rail_fail_errno(error, errno, "watch the worker");
-
-		(void)kill(pid, SIGKILL);
-		(void)waitpid(pid, NULL, 0);
+	result = rail_loop_watch(worker->loop, pidfd, EPOLLIN, on_pidfd, worker,
+				 &worker->pidfd_source, error);
+	if (result == 0)
+		result = rail_loop_watch(worker->loop, channel, EPOLLIN, on_channel, worker,
+					 &worker->channel_source, error);
+	if (result < 0) {
+		rail_child_kill(pidfd);
+		(void)waitid(P_PIDFD, (id_t)pidfd, &(siginfo_t){0}, WEXITED);
 		rail_source_remove(&worker->pidfd_source);
-		if (pidfd >= 0)
-			(void)close(pidfd);
 		return result;
 	}
 	worker->pid = pid;
-	worker->pidfd = pidfd;
+	worker->pidfd = RAIL_TAKE_FD(pidfd);
 	worker->channel = RAIL_TAKE_FD(channel);
 	worker->wants_to_send = false;
 	return 0;
@@ -509,7 +502,7 @@ void rail_worker_process_free(struct rail_worker_process *worker)
 	}
 	if (worker->pidfd >= 0) {
 		if (!rail_child_wait(worker->pidfd, END_MS))
-			(void)syscall(SYS_pidfd_send_signal, worker->pidfd, SIGKILL, NULL, 0);
+			rail_child_kill(worker->pidfd);
 		(void)waitid(P_PIDFD, (id_t)worker->pidfd, &(siginfo_t){0}, WEXITED);
 		rail_source_remove(&worker->pidfd_source);
 		(void)close(worker->pidfd);

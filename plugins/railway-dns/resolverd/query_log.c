@@ -5,7 +5,6 @@
 #include <signal.h>
 #include <string.h>
 #include <sys/epoll.h>
-#include <sys/syscall.h>
 #include <sys/wait.h>
 
 #include "pkg/base/cleanup.h"
@@ -55,21 +54,16 @@ static int spawn(struct rail_query_log *log, int file, struct rail_error *error)
 		.writes = true,
 	};
 	RAIL_CLOSE int channel = -EBADF;
+	RAIL_CLOSE int pidfd = -EBADF;
 	pid_t pid;
-	int result = rail_child_spawn(&child, &pid, &channel, error);
+	int result = rail_child_spawn(&child, &pid, &pidfd, &channel, error);
 
 	if (result < 0)
 		return result;
-
-	/* Nobody else waits for this child, so its number is still its own. */
-	RAIL_CLOSE int pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
-
-	if (pidfd < 0 ||
-	    rail_loop_watch(log->loop, pidfd, EPOLLIN, on_pidfd, log, &log->source, error) < 0) {
-		result = rail_fail_errno(error, errno, "watch the query log's writer");
-
-		(void)kill(pid, SIGKILL);
-		(void)waitpid(pid, NULL, 0);
+	result = rail_loop_watch(log->loop, pidfd, EPOLLIN, on_pidfd, log, &log->source, error);
+	if (result < 0) {
+		rail_child_kill(pidfd);
+		(void)waitid(P_PIDFD, (id_t)pidfd, &(siginfo_t){0}, WEXITED);
 		return result;
 	}
 	log->channel = RAIL_TAKE_FD(channel);
@@ -104,7 +98,7 @@ static void on_timer(void *context)
 	struct rail_query_log *log = context;
 
 	if (log->pidfd >= 0)
-		(void)syscall(SYS_pidfd_send_signal, log->pidfd, SIGKILL, NULL, 0);
+		rail_child_kill(log->pidfd);
 	else
 		start_or_retry(log);
 }
@@ -199,7 +193,7 @@ void rail_query_log_free(struct rail_query_log *log)
 		tell_to_end(log);
 	if (log->pidfd >= 0) {
 		if (!rail_child_wait(log->pidfd, END_MS))
-			(void)syscall(SYS_pidfd_send_signal, log->pidfd, SIGKILL, NULL, 0);
+			rail_child_kill(log->pidfd);
 		/* Not for one that hangs in the kernel. */
 		(void)rail_child_wait(log->pidfd, END_MS);
 		(void)waitid(P_PIDFD, (id_t)log->pidfd, &(siginfo_t){0}, WEXITED | WNOHANG);

@@ -5,7 +5,6 @@
 #include <signal.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "pkg/base/cleanup.h"
@@ -33,14 +32,6 @@ struct writer {
 	bool fails;
 	struct rail_log_limit complaints;
 };
-
-static int64_t wall_clock_us(void)
-{
-	struct timespec now;
-
-	(void)clock_gettime(CLOCK_REALTIME, &now);
-	return (int64_t)now.tv_sec * 1000000 + now.tv_nsec / 1000;
-}
 
 /* Of a line that the disk took in part nothing stays, unless somebody has written behind it. */
 static void take_back(size_t written)
@@ -114,7 +105,8 @@ static bool next_line(struct writer *writer, bool ends)
 
 	if (dropped != 0 && (ends || rail_monotonic_ms() - writer->told_ms >= TELL_MS)) {
 		writer->dropped = dropped;
-		writer->length = rail_query_line_dropped(wall_clock_us(), dropped, writer->line);
+		writer->length =
+			rail_query_line_dropped(rail_wall_clock_us(), dropped, writer->line);
 		return true;
 	}
 

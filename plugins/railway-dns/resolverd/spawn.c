@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <time.h>
 
@@ -40,8 +41,8 @@ static _Noreturn void become_child(const struct rail_child *child, int channel, 
 	_exit(EXIT_FAILURE);
 }
 
-int rail_child_spawn(const struct rail_child *child, pid_t *ret_pid, int *ret_channel,
-		     struct rail_error *error)
+int rail_child_spawn(const struct rail_child *child, pid_t *ret_pid, int *ret_pidfd,
+		     int *ret_channel, struct rail_error *error)
 {
 	int pair[2];
 
@@ -57,9 +58,26 @@ int rail_child_spawn(const struct rail_child *child, pid_t *ret_pid, int *ret_ch
 		return rail_fail_errno(error, errno, "fork");
 	if (pid == 0)
 		become_child(child, other_end, parent);
+
+	/* Nobody else waits for this child, so its number is still its own. */
+	int pidfd = (int)syscall(SYS_pidfd_open, pid, 0);
+
+	if (pidfd < 0) {
+		int result = rail_fail_errno(error, errno, "watch a child");
+
+		(void)kill(pid, SIGKILL);
+		(void)waitpid(pid, NULL, 0);
+		return result;
+	}
 	*ret_pid = pid;
+	*ret_pidfd = pidfd;
 	*ret_channel = RAIL_TAKE_FD(channel);
 	return 0;
+}
+
+void rail_child_kill(int pidfd)
+{
+	(void)syscall(SYS_pidfd_send_signal, pidfd, SIGKILL, NULL, 0);
 }
 
 bool rail_child_wait(int pidfd, int limit_ms)

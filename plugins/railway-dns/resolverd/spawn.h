@@ -19,10 +19,11 @@ struct rail_child {
 /*
  * Starts it: this program again, with an address space of its own, without anything that
  * rail_sandbox_before_exec takes from it. The channel to it is non-blocking and the caller's; so is
- * the child, to be waited for.
+ * the child, to be waited for by its pidfd.
  */
-int rail_child_spawn(const struct rail_child *child, pid_t *ret_pid, int *ret_channel,
-		     struct rail_error *error);
+int rail_child_spawn(const struct rail_child *child, pid_t *ret_pid, int *ret_pidfd,
+		     int *ret_channel, struct rail_error *error);
+void rail_child_kill(int pidfd);
 /* Waits for its end, limit_ms at most; false: it has not come. */
 bool rail_child_wait(int pidfd, int limit_ms);
 /* Reaps it, and says how it ended. false: it has not. */

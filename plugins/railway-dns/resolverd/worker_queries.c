@@ -2,7 +2,6 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "pkg/base/cleanup.h"
 #include "pkg/base/file.h"
@@ -90,17 +89,15 @@ void rail_queries_write(struct rail_worker_pod *pod, const struct rail_query_not
 	struct rail_query_ring *ring = pod->worker->queries->ring;
 	uint8_t bytes[RAIL_QUERY_RECORD_MAXIMUM];
 	struct rail_query_record record;
-	struct timespec now;
 
 	if (!is_allowed(pod)) {
 		rail_query_ring_drop(ring);
 		rail_worker_count(pod->worker, RAIL_METRICS_UNLOGGED);
 		return;
 	}
-	(void)clock_gettime(CLOCK_REALTIME, &now);
 	rail_query_record_init(&record, note->query, note->query_size, note->answer,
 			       note->answer_size);
-	record.time_us = (int64_t)now.tv_sec * 1000000 + now.tv_nsec / 1000;
+	record.time_us = rail_wall_clock_us();
 	record.duration_us = (uint32_t)note->duration_us;
 	record.tcp = note->tcp;
 	record.timed_out = note->timed_out;
