@@ -232,7 +232,7 @@ demo: packages-demo
 
 # `make test` runs every target below, each of which also runs alone; T=pattern runs the tests whose names match.
 # What each took is printed at the end, with one line that counts. One with an @ runs beside those that follow.
-TEST_TARGETS := test-build vm-image test-vm@ lint test-unit test-fuzz test-netns test-clients test-runtimes test-cluster test-faults test-demo
+TEST_TARGETS := test-build vm-image vm-tests@ lint test-unit test-fuzz test-netns test-clients test-runtimes test-cluster test-faults test-demo
 
 .PHONY: test
 test: packages-test
@@ -390,7 +390,7 @@ bench-dns-scale: packages-test
 
 # Kernel WireGuard in a virtual machine, emulated: needs neither KVM nor root once the packages are there.
 VM_IMAGE := $(BUILD)/vm/initramfs
-.PHONY: packages-vm vm-image test-vm bench-vm vm-shell
+.PHONY: packages-vm vm-image vm-tests test-vm bench-vm vm-shell
 packages-vm:
 	$(call install_packages,$(PACKAGES_VM))
 
@@ -400,6 +400,10 @@ vm-image: packages-vm
 	@$(AS_OWNER) bash test/vm/image.bash $(VM_IMAGE)
 
 test-vm: vm-image
+	@$(MAKE) --no-print-directory vm-tests
+
+# On the image that is there: others may be building.
+vm-tests:
 	@$(AS_OWNER) env DEADLINE=$(VM_DEADLINE) bash test/vm/run.bash $(VM_IMAGE) tests '$(T)' $(VM_TESTS)
 
 # All but those to which it makes no difference what carries the packets; `make test-long` has these, too, but for flood.bats: its
