@@ -9,6 +9,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "pkg/base/pause.h"
 #include "pkg/dns/forward.h"
 
 enum {
@@ -24,6 +25,7 @@ struct rail_ares {
 	struct rail_ares_hooks hooks;
 	size_t in_flight;
 	size_t sent;
+	uint64_t cause;
 	unsigned int reads; /* that are left */
 };
 
@@ -109,6 +111,8 @@ static ares_ssize_t receive_from(ares_socket_t fd, void *bytes, size_t size, int
 		if (tcp)
 			break;
 	}
+	if (received > 0)
+		rail_crash(bytes, (size_t)received);
 	return received;
 }
 
@@ -277,8 +281,12 @@ void rail_ares_send(struct rail_ares *ares, const uint8_t *bytes, size_t size,
 		    struct rail_ares_query *query)
 {
 	query->ares = ares;
-	if (ares->in_flight == 0)
+	if (ares->in_flight == 0) {
 		ares->sent = 0;
+		ares->cause = query->cause;
+	} else if (ares->cause != query->cause) {
+		ares->cause = 0;
+	}
 	ares->in_flight++;
 	ares->sent++;
 	ares_send(ares->channel, bytes, (int)size, answered, query);
@@ -299,6 +307,11 @@ size_t rail_ares_in_flight(const struct rail_ares *ares)
 size_t rail_ares_sent(const struct rail_ares *ares)
 {
 	return ares->sent;
+}
+
+uint64_t rail_ares_cause(const struct rail_ares *ares)
+{
+	return ares->cause;
 }
 
 bool rail_ares_is_spoilt(const struct rail_ares *ares)

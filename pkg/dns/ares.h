@@ -43,6 +43,7 @@ struct rail_ares_query {
 	 */
 	void (*answered)(struct rail_ares_query *query, int outcome, const uint8_t *message,
 			 size_t size);
+	uint64_t cause;		/* who asks: any number but 0 */
 	struct rail_ares *ares; /* set by rail_ares_send */
 };
 
@@ -66,6 +67,9 @@ void rail_ares_process(struct rail_ares *ares, int readable_fd, int writable_fd)
 size_t rail_ares_in_flight(const struct rail_ares *ares);
 /* How many queries it was given since it last had none. */
 size_t rail_ares_sent(const struct rail_ares *ares);
+/* Because of whom an upstream's messages come: who asks all queries that were sent since there were
+ * none on their way; 0: several. */
+uint64_t rail_ares_cause(const struct rail_ares *ares);
 /*
  * Whether an upstream has made a RAIL_ARES_UDP one take no more than 512 bytes over UDP, by
  * answering FORMERR without OPT: it should not be used again.

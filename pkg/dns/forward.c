@@ -323,8 +323,9 @@ static struct pending *pending_new(struct rail_forwarder *forwarder, const uint8
 }
 
 int rail_forwarder_send(struct rail_forwarder *forwarder, const struct rail_endpoint *upstreams,
-			size_t upstream_count, uint64_t asker, const uint8_t *query,
-			size_t query_size, rail_forward_callback callback, void *context)
+			size_t upstream_count, const struct rail_forward_asker *asker,
+			const uint8_t *query, size_t query_size, rail_forward_callback callback,
+			void *context)
 {
 	struct rail_upstream_set *set = NULL;
 	struct pending *pending;
@@ -337,7 +338,8 @@ int rail_forwarder_send(struct rail_forwarder *forwarder, const struct rail_endp
 		return -EINVAL;
 	if (forwarder->allocated >= RAIL_FORWARD_PENDING_MAXIMUM)
 		return -EAGAIN;
-	rc = rail_upstreams_find(forwarder->upstreams, upstreams, upstream_count, asker, &set);
+	rc = rail_upstreams_find(forwarder->upstreams, upstreams, upstream_count,
+				 asker->environment, &set);
 	if (rc < 0)
 		return rc;
 	pending = pending_new(forwarder, query, query_size, has_opt);
@@ -345,6 +347,7 @@ int rail_forwarder_send(struct rail_forwarder *forwarder, const struct rail_endp
 		return -ENOMEM;
 	pending->callback = callback;
 	pending->context = context;
+	pending->query.cause = asker->pod;
 	pending->set = set;
 	rail_upstream_set_hold(set);
 	TAILQ_INSERT_TAIL(&forwarder->waiting, pending, link);

@@ -26,7 +26,16 @@ struct rail_forwarder_hooks {
 	 * call nothing of the forwarder.
 	 */
 	void (*watch)(void *context, int fd, bool readable, bool writable);
+	/* What an upstream sent is looked at from here on: one that only this pod is waiting for.
+	 * 0: several are, or it is over. */
+	void (*works_for)(void *context, uint64_t pod);
 	void *context;
+};
+
+/* Whose query it is: any numbers that tell one from another; no pod's is 0. */
+struct rail_forward_asker {
+	uint64_t environment; /* what all environments share is shared fairly */
+	uint64_t pod;
 };
 
 enum {
@@ -60,15 +69,15 @@ typedef void (*rail_forward_callback)(void *context, int outcome, const uint8_t 
  * or has none; a server that knows no EDNS is asked again without it.
  *
  * The sets of upstreams that are asked are kept, at most 64 at a time. -EAGAIN where that many have
- * queries on their way, or as many of one asker (any number that tells one from another) as would
- * leave fewer than that for the others; and where RAIL_FORWARD_PENDING_MAXIMUM is reached;
- * -EDESTADDRREQ where upstream_count is 0; -EINVAL for another query than that, for more than
- * RAIL_UPSTREAM_MAXIMUM upstreams, and for one without port or address family. No callback follows
- * then.
+ * queries on their way, or as many of one environment as would leave fewer than that for the
+ * others; and where RAIL_FORWARD_PENDING_MAXIMUM is reached; -EDESTADDRREQ where upstream_count is
+ * 0; -EINVAL for another query than that, for more than RAIL_UPSTREAM_MAXIMUM upstreams, and for
+ * one without port or address family. No callback follows then.
  */
 int rail_forwarder_send(struct rail_forwarder *forwarder, const struct rail_endpoint *upstreams,
-			size_t upstream_count, uint64_t asker, const uint8_t *query,
-			size_t query_size, rail_forward_callback callback, void *context);
+			size_t upstream_count, const struct rail_forward_asker *asker,
+			const uint8_t *query, size_t query_size, rail_forward_callback callback,
+			void *context);
 
 /* The caller's loop: a watched socket is ready. An error or a hang-up counts as both. */
 void rail_forwarder_ready(struct rail_forwarder *forwarder, int fd, bool readable, bool writable);

@@ -348,9 +348,15 @@ int rail_upstreams_ask(struct rail_upstream_set *set, enum rail_ares_kind kind,
 
 void rail_upstreams_ready(struct rail_upstreams *upstreams, int fd, bool readable, bool writable)
 {
+	const struct rail_forwarder_hooks *hooks = &upstreams->hooks;
+	struct rail_ares *channel;
+
 	if (fd < 0 || (size_t)fd >= upstreams->socket_capacity || upstreams->sockets[fd] == NULL)
 		return;
-	rail_ares_process(upstreams->sockets[fd], readable ? fd : -1, writable ? fd : -1);
+	channel = upstreams->sockets[fd];
+	hooks->works_for(hooks->context, rail_ares_cause(channel));
+	rail_ares_process(channel, readable ? fd : -1, writable ? fd : -1);
+	hooks->works_for(hooks->context, 0);
 }
 
 void rail_upstreams_process(struct rail_upstreams *upstreams)

@@ -4,6 +4,7 @@ Every question is written to LOG ("A slow.example.com"). A labels of the name, f
   slow         the answer takes a second          ttl-N        the TTL of its records (600)
   nx-N         NXDOMAIN with a SOA of MINIMUM N   none-N       no records, with such a SOA
   bare         NXDOMAIN without a SOA             fail         SERVFAIL
+  poison       an answer with rail-crash-abort in it, which ends a build for tests (pkg/base/pause.h)
   silent       no answer at all                   lie          before the answer, some that answer
                                                                other questions or bear other IDs
 """
@@ -67,6 +68,8 @@ def respond(query, client):
     answers = authority = b""
     if records and kind == 1:
         answers = b"\xc0\x0c" + struct.pack(">HHIH", 1, 1, ttl, 4) + socket.inet_aton(answer)
+    if "poison" in labels:
+        answers = b"\xc0\x0c" + struct.pack(">HHIH", 16, 1, ttl, 17) + b"\x10rail-crash-abort"
     if soa is not None:
         data = b"\0\0" + struct.pack(">IIIII", 1, 2, 3, 4, soa)
         authority = b"\xc0\x0c" + struct.pack(">HHIH", 6, 1, 600, len(data)) + data

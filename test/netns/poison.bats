@@ -96,6 +96,29 @@ sockets() { # of the supervisor, whose copies outlive a worker
 	[ "$(metric worker_starts_total)" -le 6 ]
 }
 
+@test "an upstream's answer that ends the worker: the pod that waits for it is blamed, not one that waits for another" {
+	upstream 127.0.0.2 5300 192.0.2.2
+	resolver_start --metrics "$NODE/metrics"
+	served one production svc0 127.0.0.2:5300
+	served two staging web 127.0.0.2:5300
+	ask_public() { # POD NAME
+		in_netns "$1" dig +time=5 +tries=1 @fd12::10 +short A "$2.example.com" >"$NODE/$1.public" 3>&- &
+		HELPERS+=($!)
+	}
+	for n in 1 2 3; do
+		ask_public one "slow.n$n"
+		is_asked() { [ "$(grep -c "slow.n$n" "$NODE/asked.127.0.0.2")" = 1 ]; }
+		eventually is_asked
+		ask_public two "poison.n$n"
+		eventually log_says 'the worker died.*signal 6' $n
+		eventually answered one 1 AAAA svc0.railway.internal
+	done
+	log_says 'not served for a while.*container=two'
+	log_says 'packets of a pod.*container=two' 2
+	refute log_says 'packets.*container=one'
+	[ "$(metric pods_set_aside)" = 1 ]
+}
+
 @test "a query that the worker does not come back from: it is replaced, and the next one answers" {
 	resolver_start
 	served one production svc0

@@ -85,8 +85,8 @@ struct rail_metrics_histogram {
 };
 
 struct rail_metrics {
-	/* The number of the pod whose packets the worker is at, 0: none: for who asks why it died.
-	 */
+	/* The number of the pod whose packets the worker is at, or an upstream's that only that pod
+	 * waits for; 0: none: for who asks why it died. */
 	rail_metric in_hand;
 	rail_metric counters[RAIL_METRICS_COUNTER_COUNT];
 	rail_metric gauges[RAIL_METRICS_GAUGE_COUNT];

@@ -109,6 +109,14 @@ static void watch_socket(void *context, int fd, bool readable, bool writable)
 	}
 }
 
+/* The forwarder's hook. */
+static void work_for(void *context, uint64_t pod)
+{
+	const struct rail_forward *forward = context;
+
+	rail_worker_take_up(forward->worker, pod);
+}
+
 static void deliver(struct rail_forward *forward, const struct waiter *waiter,
 		    struct rail_worker_pod *pod, int outcome, const uint8_t *message,
 		    size_t message_size)
@@ -232,6 +240,8 @@ static int ask(struct rail_worker_pod *pod, const struct rail_question *question
 {
 	struct rail_forward *forward = pod->worker->forward;
 	RAIL_FREE struct asking *asking = malloc(sizeof(*asking));
+	const struct rail_forward_asker asker = {.environment = pod->environment->link.hash,
+						 .pod = pod->id};
 	uint8_t upstream_query[RAIL_QUERY_SIZE_MAXIMUM];
 	size_t upstream_count;
 	const struct rail_endpoint *upstreams = upstreams_of(pod, &upstream_count);
@@ -249,9 +259,8 @@ static int ask(struct rail_worker_pod *pod, const struct rail_question *question
 	asking->forward = forward;
 	asking->question = *question;
 	STAILQ_INIT(&asking->waiters);
-	result = rail_forwarder_send(forward->forwarder, upstreams, upstream_count,
-				     pod->environment->link.hash, upstream_query, size, on_answer,
-				     asking);
+	result = rail_forwarder_send(forward->forwarder, upstreams, upstream_count, &asker,
+				     upstream_query, size, on_answer, asking);
 	if (result < 0)
 		return result;
 	rail_table_insert(&forward->questions, &asking->link, hash);
@@ -362,7 +371,8 @@ int rail_forward_new(struct rail_worker *worker, struct rail_forward **ret_forwa
 		     struct rail_error *error)
 {
 	struct rail_forward *forward = calloc(1, sizeof(*forward));
-	const struct rail_forwarder_hooks hooks = {.watch = watch_socket, .context = forward};
+	const struct rail_forwarder_hooks hooks = {
+		.watch = watch_socket, .works_for = work_for, .context = forward};
 
 	if (forward == NULL)
 		return rail_fail(error, ENOMEM, "no memory for forwarding");

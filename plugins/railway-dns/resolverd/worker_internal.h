@@ -89,7 +89,8 @@ static inline bool rail_worker_is_fair(size_t own, size_t left)
 	return own < left;
 }
 
-/* What is done from here on, until rail_worker_put_down, is done because of this pod's packets. */
+/* What is done from here on, until rail_worker_put_down, is done because of this pod's packets, or
+ * of what it asked an upstream. */
 static inline void rail_worker_take_up(const struct rail_worker *worker, uint64_t pod)
 {
 	rail_metric_set(&worker->metrics->in_hand, pod);

@@ -219,7 +219,7 @@ Test(dns_forward_load, a_set_may_go_while_its_last_caller_is_called)
 	int outcome = 1;
 
 	make_query(bytes, 0, true);
-	cr_assert_eq(rail_forwarder_send(rig.forwarder, &rig.servers[0].endpoint, 1, 0, bytes,
+	cr_assert_eq(rail_forwarder_send(rig.forwarder, &rig.servers[0].endpoint, 1, &nobody, bytes,
 					 sizeof(bytes), send_to_other_sets, &outcome),
 		     0);
 	run_until_received(1, 500);
@@ -340,6 +340,39 @@ static size_t take_queued(void)
 	while (recv(fd, &byte, 1, MSG_DONTWAIT) >= 0)
 		count++;
 	return count;
+}
+
+/* A channel takes the 9th query of those that eight have one of already. */
+Test(dns_forward_load, what_an_upstream_sends_is_looked_at_for_the_pod_that_waits_for_it)
+{
+	const struct rail_endpoint *upstream = &rig.servers[0].endpoint;
+	size_t for_one = 0;
+	size_t for_several = 0;
+
+	for (uint32_t i = 0; i < 12; i++)
+		cr_assert_eq(send_for(i < 8 ? 1 : 2, i, upstream, 1, true), 0);
+	run_until_received(12, 1000);
+	for (size_t i = 0; i < 12; i++)
+		answer_briefly(&rig.received[i]);
+	run_until_called(12, 1000);
+	/* Each with its end. */
+	cr_assert_eq(rig.pod_count % 2, 0);
+	for (size_t i = 0; i < rig.pod_count; i += 2) {
+		cr_assert(rig.pods[i] == 2 || rig.pods[i] == 0, "pod %d", (int)rig.pods[i]);
+		cr_assert_eq(rig.pods[i + 1], 0);
+		for_one += rig.pods[i] == 2 ? 1 : 0;
+		for_several += rig.pods[i] == 0 ? 1 : 0;
+	}
+	cr_assert_eq(for_one, 4);
+	cr_assert_geq(for_several, 4);
+	/* What is idle has forgotten them. */
+	rig.pod_count = 0;
+	cr_assert_eq(send_for(6, 12, upstream, 1, true), 0);
+	run_until_received(13, 1000);
+	answer_briefly(&rig.received[12]);
+	run_until_called(13, 1000);
+	cr_assert_eq(rig.pod_count, 2);
+	cr_assert_eq(rig.pods[0], 7);
 }
 
 Test(dns_forward_load, a_flood_is_read_in_portions)

@@ -80,6 +80,8 @@ struct rig {
 	struct outcome outcomes[QUERY_MAXIMUM];
 	size_t called;
 	bool sending;
+	uint64_t pods[RECEIVED_MAXIMUM]; /* that it worked for, one after the other */
+	size_t pod_count;
 };
 
 static struct rig rig;
@@ -389,9 +391,9 @@ static inline int send_for(uint64_t asker, uint32_t number, const struct rail_en
 
 	make_query(bytes, number, edns);
 	rig.sending = true;
-	rc = rail_forwarder_send(rig.forwarder, upstreams, count, asker, bytes,
-				 edns ? QUERY_SIZE : PLAIN_QUERY_SIZE, called,
-				 &rig.outcomes[number]);
+	rc = rail_forwarder_send(
+		rig.forwarder, upstreams, count, &(struct rail_forward_asker){asker, asker + 1},
+		bytes, edns ? QUERY_SIZE : PLAIN_QUERY_SIZE, called, &rig.outcomes[number]);
 	rig.sending = false;
 	return rc;
 }
@@ -429,9 +431,18 @@ static inline void expect_failure(uint32_t number, int outcome)
 
 /* ---- set-up ---- */
 
+static const struct rail_forward_asker nobody;
+
+static inline void works_for(void *context, uint64_t pod)
+{
+	(void)context;
+	if (rig.pod_count < RECEIVED_MAXIMUM)
+		rig.pods[rig.pod_count++] = pod;
+}
+
 static inline void set_up(void)
 {
-	const struct rail_forwarder_hooks hooks = {.watch = watch};
+	const struct rail_forwarder_hooks hooks = {.watch = watch, .works_for = works_for};
 	struct ifreq request = {.ifr_name = "lo"};
 	int fd;
 

@@ -42,7 +42,7 @@ Test(dns_forward, takes_any_bytes_for_a_name)
 	rig.react = answer_briefly;
 	make_query(bytes, 1, true);
 	memcpy(bytes + 13, label, sizeof(label));
-	cr_assert_eq(rail_forwarder_send(rig.forwarder, &rig.servers[0].endpoint, 1, 0, bytes,
+	cr_assert_eq(rail_forwarder_send(rig.forwarder, &rig.servers[0].endpoint, 1, &nobody, bytes,
 					 sizeof(bytes), called, &rig.outcomes[1]),
 		     0);
 	run_until_called(1, 1000);
@@ -537,7 +537,7 @@ static void send_again(void *context, int outcome, const uint8_t *message, size_
 	(void)size;
 	make_query(bytes, 1, true);
 	rounds++;
-	cr_assert_eq(rail_forwarder_send(rig.forwarder, &again_to, 1, 0, bytes, sizeof(bytes),
+	cr_assert_eq(rail_forwarder_send(rig.forwarder, &again_to, 1, &nobody, bytes, sizeof(bytes),
 					 send_again, context),
 		     0);
 }
@@ -580,15 +580,15 @@ Test(dns_forward, refuses_what_it_cannot_send)
 
 	make_query(bytes, 1, true);
 	for (size_t size = 0; size <= QUERY_SIZE + 1; size++) {
-		int rc = rail_forwarder_send(rig.forwarder, many, 1, 0, bytes, size, called,
+		int rc = rail_forwarder_send(rig.forwarder, many, 1, &nobody, bytes, size, called,
 					     &rig.outcomes[1]);
 
 		cr_assert_eq(rc, size == QUERY_SIZE ? 0 : -EINVAL, "%zu bytes", size);
 	}
 	bytes[QUERY_SIZE - 1] = 4; /* an option that is not there */
-	cr_assert_eq(
-		rail_forwarder_send(rig.forwarder, many, 1, 0, bytes, QUERY_SIZE, called, NULL),
-		-EINVAL);
+	cr_assert_eq(rail_forwarder_send(rig.forwarder, many, 1, &nobody, bytes, QUERY_SIZE, called,
+					 NULL),
+		     -EINVAL);
 	cr_assert_eq(rail_forwarder_pending(rig.forwarder), 1);
 }
 
