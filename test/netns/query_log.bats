@@ -209,6 +209,28 @@ counted() { # METRIC: the sum of what its lines say
 	refute pgrep -f query-log-writer
 }
 
+@test "a disk that hangs when the file is opened: pods come, are answered and go, and so does the daemon" {
+	BIN=$PAUSES
+	mkfifo "$NODE/reached" "$NODE/go"
+	# What is read first may be the end of one that was killed.
+	hangs() { timeout 20 bash -c "until read -r _ <'$NODE/reached'; do :; done"; }
+	RAIL_PAUSE="log-opened $NODE" resolver_start --query-log "$LOG"
+	hangs
+	served web-1 production web
+	ask_dns web-1 AAAA web.railway.internal | grep '^fd'
+	kill -HUP "$RESOLVER"
+	# The next one, after the first was given up.
+	hangs
+	timeout 1 "$TOOLS/resolver_tool" ask /run/railway/resolver.sock status
+	ip link add outside type veth peer name inside netns web-1
+	"$TOOLS/resolver_tool" ask /run/railway/resolver.sock remove web-1
+	ip netns del web-1
+	is_freed() { ! ip link show outside 2>/dev/null; }
+	eventually is_freed
+	resolver_stop
+	refute pgrep -f 'railway-resolverd'
+}
+
 @test "rotation: HUP opens the path anew; no line is lost, none is there twice; a path that fails is tried again" {
 	mkdir "$NODE/logs"
 	log=$NODE/logs/queries.log

@@ -108,14 +108,13 @@ static void restart_later(struct rail_worker_process *worker)
 
 static void reap(struct rail_worker_process *worker)
 {
-	char text[RAIL_CHILD_END_SIZE];
+	struct rail_child_end end;
 	char pid[16];
-	int signal_number;
 
-	if (!rail_child_reap(worker->pidfd, &signal_number, text))
+	if (!rail_child_reap(worker->pidfd, &end))
 		return;
 	(void)snprintf(pid, sizeof(pid), "%d", (int)worker->pid);
-	rail_log(RAIL_LOG_WARN, "the worker died", "pid", pid, "end", text, NULL);
+	rail_log(RAIL_LOG_WARN, "the worker died", "pid", pid, "end", end.text, NULL);
 
 	give_up(worker, NULL);
 	rail_source_remove(&worker->pidfd_source);
@@ -124,8 +123,8 @@ static void reap(struct rail_worker_process *worker)
 	worker->pid = 0;
 
 	/* The kernel's lack of memory is nobody's fault, and hardly over at once. */
-	bool faulty = worker->hung ||
-		      (signal_number != 0 && signal_number != SIGKILL && signal_number != SIGTERM);
+	bool faulty = worker->hung || (end.signal_number != 0 && end.signal_number != SIGKILL &&
+				       end.signal_number != SIGTERM);
 
 	worker->hung = false;
 	if (worker->hooks.down(worker->hooks.context, faulty))

@@ -1,7 +1,6 @@
 #include "plugins/railway-dns/resolverd/query_log.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -26,32 +25,20 @@ struct rail_query_log {
 	int pidfd;   /* negative: there is none */
 	struct rail_source *source;
 	struct rail_timer *timer; /* starts the next writer, or ends one that does not end */
-	bool complained;	  /* that the path cannot be opened */
+	bool fails;		  /* the path could not be opened, which was said */
 };
-
-static int open_path(const char *path, struct rail_error *error)
-{
-	/* For reading too: so a FIFO needs no reader, and a line that is not whole is seen. */
-	int fd = open(path, O_RDWR | O_APPEND | O_CREAT | O_NONBLOCK | O_NOCTTY | O_CLOEXEC, 0600);
-
-	if (fd < 0)
-		return rail_fail_errno(error, errno,
-				       "open the query log '%s' (root without CAP_DAC_OVERRIDE "
-				       "must be able to, and the unit must let it)",
-				       path);
-	return fd;
-}
 
 static void on_pidfd(void *context, uint32_t events);
 
-/* The writer has the file from here on, and the caller closes it. */
-static int spawn(struct rail_query_log *log, int file, struct rail_error *error)
+/* It opens the path itself: of a disk that hangs nobody else is to know. */
+static int start(struct rail_query_log *log, struct rail_error *error)
 {
 	const struct rail_child child = {
 		.role = "--query-log-writer",
 		.uid = log->uid,
-		.descriptors = {log->ring, file},
-		.writes = true,
+		.descriptors = {log->ring, -EBADF},
+		.log_path = log->path,
+		.log_fails = log->fails,
 	};
 	RAIL_CLOSE int channel = -EBADF;
 	RAIL_CLOSE int pidfd = -EBADF;
@@ -71,25 +58,14 @@ static int spawn(struct rail_query_log *log, int file, struct rail_error *error)
 	return 0;
 }
 
-static int start(struct rail_query_log *log, struct rail_error *error)
-{
-	RAIL_CLOSE int file = open_path(log->path, error);
-
-	return file < 0 ? file : spawn(log, file, error);
-}
-
 static void start_or_retry(struct rail_query_log *log)
 {
 	struct rail_error error = RAIL_ERROR_NONE;
 
-	if (start(log, &error) == 0) {
-		log->complained = false;
+	if (start(log, &error) == 0)
 		return;
-	}
-	if (!log->complained)
-		rail_log(RAIL_LOG_ERROR, "the query log stands still; it is tried again", "error",
-			 error.message, NULL);
-	log->complained = true;
+	rail_log(RAIL_LOG_ERROR, "the query log's writer cannot be started; it is tried again",
+		 "error", error.message, NULL);
 	rail_timer_start(log->timer, RETRY_MS);
 }
 
@@ -120,11 +96,10 @@ static void tell_to_end(struct rail_query_log *log)
 static void on_pidfd(void *context, uint32_t events)
 {
 	struct rail_query_log *log = context;
-	char end[RAIL_CHILD_END_SIZE];
-	int signal_number;
+	struct rail_child_end end;
 
 	(void)events;
-	if (!rail_child_reap(log->pidfd, &signal_number, end))
+	if (!rail_child_reap(log->pidfd, &end))
 		return;
 	forget(log);
 	if (log->channel < 0) {
@@ -132,7 +107,9 @@ static void on_pidfd(void *context, uint32_t events)
 		return;
 	}
 	tell_to_end(log);
-	rail_log(RAIL_LOG_WARN, "the query log's writer died", "end", end, NULL);
+	log->fails = end.signal_number == 0 && end.status == RAIL_CHILD_NO_LOG;
+	if (!log->fails)
+		rail_log(RAIL_LOG_WARN, "the query log's writer died", "end", end.text, NULL);
 	rail_timer_start(log->timer, RETRY_MS);
 }
 
@@ -145,7 +122,7 @@ void rail_query_log_reopen(struct rail_query_log *log)
 {
 	if (log == NULL)
 		return;
-	log->complained = false;
+	log->fails = false;
 	if (log->pidfd < 0) {
 		rail_timer_stop(log->timer);
 		start_or_retry(log);
@@ -170,8 +147,12 @@ int rail_query_log_new(struct rail_loop *loop, const char *path, uid_t uid,
 				       .channel = -EBADF,
 				       .pidfd = -EBADF};
 
-	int result = rail_loop_timer(loop, on_timer, log, &log->timer, error);
+	/* A daemon does not start with one that cannot be opened. */
+	RAIL_CLOSE int file = rail_child_open_log(path, error);
+	int result = file;
 
+	if (result >= 0)
+		result = rail_loop_timer(loop, on_timer, log, &log->timer, error);
 	if (result == 0)
 		result = rail_query_ring_create(&log->ring, &ring, error);
 	rail_query_ring_unmap(ring);

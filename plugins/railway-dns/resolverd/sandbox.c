@@ -118,8 +118,8 @@ static int set_standard_files(struct rail_error *error)
 	return 0;
 }
 
-static int set_descriptors(const int descriptors[RAIL_CHILD_DESCRIPTORS_MAXIMUM],
-			   struct rail_error *error)
+int rail_sandbox_descriptors(const int descriptors[RAIL_CHILD_DESCRIPTORS_MAXIMUM],
+			     struct rail_error *error)
 {
 	const int end = RAIL_CHILD_CHANNEL + RAIL_CHILD_DESCRIPTORS_MAXIMUM;
 	int high[RAIL_CHILD_DESCRIPTORS_MAXIMUM];
@@ -165,8 +165,7 @@ static int set_user(uid_t uid, struct rail_error *error)
 	return 0;
 }
 
-int rail_sandbox_before_exec(const int descriptors[RAIL_CHILD_DESCRIPTORS_MAXIMUM], uid_t uid,
-			     bool writes, struct rail_error *error)
+int rail_sandbox_before_exec(uid_t uid, bool writes, struct rail_error *error)
 {
 	sigset_t none;
 
@@ -180,10 +179,8 @@ int rail_sandbox_before_exec(const int descriptors[RAIL_CHILD_DESCRIPTORS_MAXIMU
 	if (chdir("/") < 0)
 		return rail_fail_errno(error, errno, "chdir /");
 
-	int result = set_descriptors(descriptors, error);
+	int result = set_user(uid, error);
 
-	if (result == 0)
-		result = set_user(uid, error);
 	/* After the change of user, at which the kernel compares the limit of processes with the
 	 * number of the user's. */
 	if (result == 0)

@@ -46,11 +46,13 @@ enum {
 
 /*
  * In the new process, before it becomes the worker, or the query log's writer, by execve(2): takes
- * everything from it but its standard error and the given descriptors, which become 3, 4, ...
- * (negative ones end the list). writes: may write to files that are open.
+ * all files from it but its standard error and the given descriptors, which become 3, 4, ...
+ * (negative ones end the list).
  */
-int rail_sandbox_before_exec(const int descriptors[RAIL_CHILD_DESCRIPTORS_MAXIMUM], uid_t uid,
-			     bool writes, struct rail_error *error);
+int rail_sandbox_descriptors(const int descriptors[RAIL_CHILD_DESCRIPTORS_MAXIMUM],
+			     struct rail_error *error);
+/* After that: takes all rights from it. writes: may write to files that are open. */
+int rail_sandbox_before_exec(uid_t uid, bool writes, struct rail_error *error);
 /* After that: the death of the parent is this process's. */
 int rail_sandbox_tie(pid_t parent, struct rail_error *error);
 

@@ -1,6 +1,7 @@
 #include "plugins/railway-dns/resolverd/spawn.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
@@ -12,8 +13,41 @@
 
 #include "pkg/base/cleanup.h"
 #include "pkg/base/log.h"
+#include "pkg/base/pause.h"
 
 enum { ARGUMENTS_MAXIMUM = 32 };
+
+int rail_child_open_log(const char *path, struct rail_error *error)
+{
+	/* For reading too: so a FIFO needs no reader, and a line that is not whole is seen. */
+	int fd = open(path, O_RDWR | O_APPEND | O_CREAT | O_NONBLOCK | O_NOCTTY | O_CLOEXEC, 0600);
+
+	if (fd < 0)
+		return rail_fail_errno(error, errno,
+				       "open the query log '%s' (root without CAP_DAC_OVERRIDE "
+				       "must be able to, and the unit must let it)",
+				       path);
+	return fd;
+}
+
+/* In the new process, which ends where that fails. */
+static int open_log(const struct rail_child *child)
+{
+	struct rail_error error = RAIL_ERROR_NONE;
+
+	rail_pause("log-opened");
+
+	int fd = rail_child_open_log(child->log_path, &error);
+
+	if (fd < 0) {
+		if (!child->log_fails)
+			rail_log(RAIL_LOG_ERROR, "the query log stands still; it is tried again",
+				 "error", error.message, NULL);
+		_exit(RAIL_CHILD_NO_LOG);
+	}
+	/* It has the next free place, and stays. */
+	return fcntl(fd, F_SETFD, 0);
+}
 
 /* The new process. */
 static _Noreturn void become_child(const struct rail_child *child, int channel, pid_t parent)
@@ -25,8 +59,13 @@ static _Noreturn void become_child(const struct rail_child *child, int channel, 
 	char *arguments[] = {name, (char *)child->role, NULL};
 	char *environment[] = {NULL};
 	char **variables = RAIL_WITH_SANITIZER ? environ : environment;
-	int result = rail_sandbox_before_exec(descriptors, child->uid, child->writes, &error);
+	int result = rail_sandbox_descriptors(descriptors, &error);
 
+	/* With no pod's sockets, which would keep its netns for as long as the disk hangs. */
+	if (result == 0 && child->log_path != NULL)
+		result = open_log(child);
+	if (result == 0)
+		result = rail_sandbox_before_exec(child->uid, child->log_path != NULL, &error);
 	if (result == 0 && child->tied)
 		result = rail_sandbox_tie(parent, &error);
 	if (result == 0) {
@@ -90,15 +129,19 @@ bool rail_child_wait(int pidfd, int limit_ms)
 	return ppoll(&gone, 1, &limit, &none) == 1;
 }
 
-bool rail_child_reap(int pidfd, int *ret_signal, char end[RAIL_CHILD_END_SIZE])
+bool rail_child_reap(int pidfd, struct rail_child_end *ret_end)
 {
 	siginfo_t info = {0};
 
 	if (waitid(P_PIDFD, (id_t)pidfd, &info, WEXITED | WNOHANG) < 0 || info.si_pid == 0)
 		return false;
-	*ret_signal = info.si_code == CLD_EXITED ? 0 : info.si_status;
-	(void)snprintf(end, RAIL_CHILD_END_SIZE,
-		       info.si_code == CLD_EXITED ? "exit status %d" : "signal %d", info.si_status);
+
+	bool exited = info.si_code == CLD_EXITED;
+
+	ret_end->signal_number = exited ? 0 : info.si_status;
+	ret_end->status = exited ? info.si_status : 0;
+	(void)snprintf(ret_end->text, sizeof(ret_end->text),
+		       exited ? "exit status %d" : "signal %d", info.si_status);
 	return true;
 }
 

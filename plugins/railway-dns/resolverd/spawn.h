@@ -12,9 +12,25 @@ struct rail_child {
 	uid_t uid;	  /* and group */
 	/* What it gets behind its channel (sandbox.h); negative ones end the list. */
 	int descriptors[RAIL_CHILD_DESCRIPTORS_MAXIMUM - 1];
-	bool writes; /* to a file that it gets */
-	bool tied;   /* killed when this process dies */
+	/* A path that it opens, for appending, before it has given up its rights, and gets as the
+	 * next descriptor: whatever that waits for, the caller does not. NULL: none. */
+	const char *log_path;
+	bool log_fails; /* as is known: it need not be said again */
+	bool tied;	/* killed when this process dies */
 };
+
+/* How a child ended. */
+struct rail_child_end {
+	int signal_number; /* 0: it exited, with */
+	int status;
+	char text[48];
+};
+
+enum { RAIL_CHILD_NO_LOG = 73 }; /* the status of one whose path could not be opened */
+
+/* Opens it, and makes it where it is not there; a FIFO needs no reader. The descriptor, or a
+ * negative errno value. */
+int rail_child_open_log(const char *path, struct rail_error *error);
 
 /*
  * Starts it: this program again, with an address space of its own, without anything that
@@ -26,9 +42,8 @@ int rail_child_spawn(const struct rail_child *child, pid_t *ret_pid, int *ret_pi
 void rail_child_kill(int pidfd);
 /* Waits for its end, limit_ms at most; false: it has not come. */
 bool rail_child_wait(int pidfd, int limit_ms);
-/* Reaps it, and says how it ended. false: it has not. */
-enum { RAIL_CHILD_END_SIZE = 48 };
-bool rail_child_reap(int pidfd, int *ret_signal, char end[RAIL_CHILD_END_SIZE]);
+/* Reaps it. false: it has not ended. */
+bool rail_child_reap(int pidfd, struct rail_child_end *ret_end);
 
 /* Executes the program with --take-over and these arguments, ended by NULL; nobody waits for it. */
 int rail_successor_spawn(const char *program, char *const *arguments, struct rail_error *error);
