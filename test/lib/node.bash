@@ -30,7 +30,7 @@ resolver_start() {
 	mkfifo "$ready"
 	"$BIN/railway-resolverd" --ready-fd 9 "$@" 9>"$ready" 2>>"$NODE/resolver.log" 3>&- 4>&- &
 	RESOLVER=$!
-	if ! read -r -t 15 _ <"$ready"; then
+	if ! read -r -t "${PATIENCE:-15}" _ <"$ready"; then
 		# An empty line says ready; the end of the file says that it has ended.
 		if ! kill -0 "$RESOLVER" 2>/dev/null; then
 			echo "railway-resolverd did not start:" >&2

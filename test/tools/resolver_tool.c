@@ -1,8 +1,14 @@
 #include <arpa/inet.h>
 #include <errno.h>
+#include <fcntl.h>
+#include <linux/ipv6.h>
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mount.h>
+#include <sys/socket.h>
 
 #include "pkg/base/cleanup.h"
 #include "pkg/dns/registration.h"
@@ -16,6 +22,9 @@
  *     resolver_tool put STATE RUN ENVIRONMENT SERVICE REPLICA CONTAINER NETNS [UPSTREAM-V4:PORT]
  *     resolver_tool fill STATE RUN ENVIRONMENT SERVICES REPLICAS NETNS    members svc<n>, that no
  *                                                       resolver has to serve
+ *     resolver_tool pods STATE RUN COUNT                netns pod-<n> with the resolver's address,
+ *                                                       and what put would write of each: fifty
+ *                                                       pods an environment, of ten services
  *     resolver_tool named STATE RUN CONTAINER 0|1      the member's flag
  *     resolver_tool enabled STATE RUN ENVIRONMENT 0|1
  *     resolver_tool show STATE RUN CONTAINER           "<state> <parts> <named> <address>"
@@ -182,6 +191,59 @@ static int fill(struct rail_store *store, char **argv, struct rail_error *error)
 	return result;
 }
 
+/* What "ip netns add", "ip link set lo up" and "ip addr add" do. */
+static int set_up_netns(const char *path, struct rail_error *error)
+{
+	struct ifreq loopback = {.ifr_name = "lo", .ifr_flags = IFF_UP};
+	struct in6_ifreq address = {.ifr6_addr = rail_resolver_address,
+				    .ifr6_prefixlen = 128,
+				    .ifr6_ifindex = RAIL_LOOPBACK_INDEX};
+	RAIL_CLOSE int file = open(path, O_RDONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0);
+
+	if (file < 0 || unshare(CLONE_NEWNET) < 0 ||
+	    mount("/proc/thread-self/ns/net", path, "none", MS_BIND, NULL) < 0)
+		return rail_fail_errno(error, errno, "make netns '%s'", path);
+
+	RAIL_CLOSE int fd = socket(AF_INET6, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+
+	if (fd < 0 || ioctl(fd, SIOCSIFFLAGS, &loopback) < 0 ||
+	    ioctl(fd, SIOCSIFADDR, &address) < 0)
+		return rail_fail_errno(error, errno, "give netns '%s' its address", path);
+	return 0;
+}
+
+static int make_netns(const char *path, struct rail_error *error)
+{
+	RAIL_CLOSE int own = open("/proc/thread-self/ns/net", O_RDONLY | O_CLOEXEC);
+	int result = set_up_netns(path, error);
+
+	if (own < 0 || setns(own, CLONE_NEWNET) < 0)
+		return rail_fail_errno(error, errno, "go back to the own netns");
+	return result;
+}
+
+static int make_pods(struct rail_store *store, unsigned long count, struct rail_error *error)
+{
+	int result = 0;
+
+	for (unsigned long n = 1; n <= count && result == 0; n++) {
+		char environment[32];
+		char service[32];
+		char pod[32];
+		char path[64];
+		char *arguments[] = {environment, service, pod, pod, path};
+
+		(void)snprintf(environment, sizeof(environment), "environment-%lu", n / 50);
+		(void)snprintf(service, sizeof(service), "service-%lu", n % 10);
+		(void)snprintf(pod, sizeof(pod), "pod-%lu", n);
+		(void)snprintf(path, sizeof(path), "/run/netns/%s", pod);
+		result = make_netns(path, error);
+		if (result == 0)
+			result = put(store, 5, arguments, RAIL_PART_NAME, error);
+	}
+	return result;
+}
+
 static int change(struct rail_store *store, const char *container, int named, bool removes,
 		  struct rail_error *error)
 {
@@ -276,6 +338,8 @@ int main(int argc, char **argv)
 		result = put(store, argc - 4, argv + 4, RAIL_PART_NAME, &error);
 	else if (strcmp(verb, "fill") == 0 && argc == 8)
 		result = fill(store, argv + 4, &error);
+	else if (strcmp(verb, "pods") == 0)
+		result = make_pods(store, strtoul(argv[4], NULL, 10), &error);
 	else if (strcmp(verb, "named") == 0 && argc == 6)
 		result = change(store, argv[4], *argv[5] == '1', false, &error);
 	else if (strcmp(verb, "enabled") == 0 && argc == 6)
