@@ -477,6 +477,35 @@ import socket; s = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET); s.conne
 	[ "$(query one AAAA api.railway.internal)" = "$(pod_address one)" ]
 }
 
+@test "more pods than the limit of open files has room for: those that are served stay so, the others are told what to do" {
+	mkdir -p "$NODE/limited" /run/netns
+	printf '#!/bin/sh\nulimit -n 160\nexec "%s/railway-resolverd" "$@"\n' "$BIN" >"$NODE/limited/railway-resolverd"
+	chmod +x "$NODE/limited/railway-resolverd"
+	"$TOOLS/resolver_tool" pods /var/lib/railway /run/railway 40 >/dev/null
+	BIN=$NODE/limited resolver_start
+	ask() { "$TOOLS/resolver_tool" ask /run/railway/resolver.sock "$@"; }
+	in=() out=()
+	for n in $(seq 40); do
+		if ask check "pod-$n" 2>/dev/null; then in+=("pod-$n"); else out+=("pod-$n"); fi
+	done
+	echo "served: ${#in[@]}, not served: ${#out[@]}"
+	[ ${#in[@]} -ge 20 ]
+	[ ${#out[@]} -ge 5 ]
+	[ "$(grep -c 'cannot be opened.*raise LimitNOFILE' "$NODE/resolver.log")" = ${#out[@]} ]
+	run ask add "${out[0]}" "/run/netns/${out[0]}"
+	[ "$status" -ne 0 ]
+	[[ $output == *"raise LimitNOFILE"*"code 11"* ]]
+	# There is always one for the next worker.
+	kill -KILL "$(resolver_worker)"
+	[ "$(query "${in[0]}" AAAA "${in[0]}.service-${in[0]: -1}.railway.internal" | grep -c '^fd')" = 1 ]
+	# A request's own files need room, too.
+	for pod in "${in[@]:0:4}"; do
+		ask remove "$pod"
+	done
+	ask add "${out[0]}" "/run/netns/${out[0]}"
+	ask check "${out[0]}"
+}
+
 @test "CHECK of dns: the resolver gone, the address gone" {
 	resolver_start
 	pod_add one production api

@@ -4,6 +4,7 @@
 #include <linux/filter.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 
 #include "pkg/base/cleanup.h"
@@ -22,6 +23,9 @@ enum {
 	/* Of a connection, in the kernel, which for a client that takes nothing would else let it
 	 * grow to megabytes: one answer of any size. */
 	UNTAKEN_SIZE = 64 * 1024,
+	/* What a worker has besides pods' sockets at most: its clients' connections and upstreams'
+	 * sockets, 1,024 each. A supervisor without any left could start no worker. */
+	OTHER_DESCRIPTORS = 2200,
 };
 
 struct order {
@@ -134,12 +138,34 @@ static int open_both(void *context, struct rail_error *error)
 	return open_one(SOCK_STREAM, order->port, &order->sockets.tcp, error);
 }
 
+/* The kernel gives out the lowest number that is free. */
+static int check_room(const struct rail_pod_sockets *sockets, struct rail_error *error)
+{
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
+		return rail_fail_errno(error, errno, "read the limit of open files");
+
+	rlim_t others =
+		limit.rlim_cur / 2 < OTHER_DESCRIPTORS ? limit.rlim_cur / 2 : OTHER_DESCRIPTORS;
+
+	if ((rlim_t)sockets->tcp < limit.rlim_cur - others)
+		return 0;
+	return rail_fail_code(
+		error, RAIL_CODE_TRY_AGAIN, EMFILE,
+		"railway-resolverd may open %llu files, which is no room for one more "
+		"pod: raise LimitNOFILE of its unit",
+		(unsigned long long)limit.rlim_cur);
+}
+
 int rail_pod_sockets_open(int netns_fd, uint16_t port, struct rail_pod_sockets *ret_sockets,
 			  struct rail_error *error)
 {
 	struct order order = {.port = port, .sockets = RAIL_POD_SOCKETS_CLOSED};
 	int result = rail_netns_run(netns_fd, open_both, &order, error);
 
+	if (result == 0)
+		result = check_room(&order.sockets, error);
 	if (result < 0) {
 		rail_pod_sockets_close(&order.sockets);
 		return result;

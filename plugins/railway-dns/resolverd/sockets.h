@@ -21,7 +21,8 @@ struct rail_pod_sockets {
  * every address, IPv4's too, where queries are brought to another one (pkg/net/intercept.h), and
  * then datagrams come with the address that they were sent to (IPV6_PKTINFO). The sockets take what
  * the pod itself sends (received on its loopback) and nothing else; that can not be undone.
- * EADDRINUSE: the port is taken in the pod; EADDRNOTAVAIL: its loopback does not have fd12::10.
+ * EMFILE: what the limit of open files leaves is for other things. EADDRINUSE: the port is taken in
+ * the pod; EADDRNOTAVAIL: its loopback does not have fd12::10.
  */
 int rail_pod_sockets_open(int netns_fd, uint16_t port, struct rail_pod_sockets *ret_sockets,
 			  struct rail_error *error);
