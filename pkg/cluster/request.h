@@ -1,12 +1,11 @@
 #pragma once
 
-#include "pkg/base/error.h"
+#include "pkg/base/ask.h"
 #include "pkg/identity/identity.h"
 #include "pkg/ipam/address.h"
 
 /*
- * How a plugin speaks with railway-meshd: a Unix socket (SOCK_SEQPACKET), one typed, length-checked
- * request and one reply a connection; only root may ask.
+ * What a plugin asks railway-meshd (pkg/base/ask.h): a typed, length-checked request.
  */
 
 enum rail_mesh_request_kind {
@@ -23,10 +22,7 @@ enum rail_mesh_request_kind {
 	RAIL_MESH_STATUS,
 };
 
-enum {
-	RAIL_MESH_VERSION = 1,
-	RAIL_MESH_MESSAGE_SIZE = 2048, /* of a request and of a reply */
-};
+enum { RAIL_MESH_VERSION = 1 };
 
 struct rail_mesh_request {
 	enum rail_mesh_request_kind kind;
@@ -42,17 +38,11 @@ struct rail_mesh_request {
  * -EMSGSIZE; -EPROTO for another version. */
 int rail_mesh_encode(const struct rail_mesh_request *request, uint8_t *message, size_t capacity);
 int rail_mesh_decode(const uint8_t *message, size_t size, struct rail_mesh_request *ret_request);
-/* A reply: an error with errnum 0 says that it is done. */
-int rail_mesh_encode_reply(const struct rail_error *outcome, uint8_t *message, size_t capacity);
-int rail_mesh_decode_reply(const uint8_t *message, size_t size, struct rail_error *ret_outcome);
-
 /* How long meshd tries before it says that it could not, and a plugin waits: a little longer. */
 int rail_mesh_patience_ms(enum rail_mesh_request_kind kind);
 
 /*
- * Asks meshd and waits for its answer. Where there is no meshd: ECONNREFUSED, code 11, and a
- * message that names the socket and says to start railway-meshd. A socket whose owner is not root
- * (or the caller) is refused.
+ * Asks meshd and waits for its answer. Where there is no meshd, as rail_ask fails.
  */
 int rail_mesh_ask(const char *socket_path, const struct rail_mesh_request *request,
 		  struct rail_error *error);

@@ -1,17 +1,9 @@
 #include "pkg/dns/registration.h"
 
 #include <errno.h>
-#include <poll.h>
-#include <string.h>
-#include <sys/socket.h>
-#include <sys/time.h>
-#include <sys/un.h>
 
 #include "pkg/base/bytes.h"
-#include "pkg/base/cleanup.h"
 #include "pkg/base/file.h"
-
-enum { ERRNUM_MAXIMUM = 4095 };
 
 static bool is_kind(unsigned int kind)
 {
@@ -98,185 +90,46 @@ int rail_registration_decode(const uint8_t *message, size_t size,
 	return 0;
 }
 
-int rail_registration_encode_reply(const struct rail_error *outcome, uint8_t *message,
-				   size_t capacity)
+static struct rail_asked resolver_at(const char *socket_path)
 {
-	struct rail_writer writer = rail_writer_init(message, capacity);
-	bool failed = outcome->errnum != 0;
-
-	if (outcome->errnum < 0 || outcome->errnum > ERRNUM_MAXIMUM || outcome->code < 0 ||
-	    outcome->code > UINT16_MAX)
-		return -EBADMSG;
-	rail_write_u8(&writer, RAIL_REGISTRATION_VERSION);
-	rail_write_u16(&writer, (uint16_t)outcome->errnum);
-	rail_write_u16(&writer, failed ? (uint16_t)outcome->code : 0);
-	rail_write_string(&writer, failed ? outcome->message : "");
-	return writer.failed ? -EMSGSIZE : (int)writer.position;
+	return (struct rail_asked){
+		.daemon = "railway-resolverd",
+		.whose = "the resolver's",
+		.key = "resolverSocket",
+		.path = socket_path,
+		.version = RAIL_REGISTRATION_VERSION,
+		.deadline_ms = rail_monotonic_ms() + RAIL_REGISTRATION_DEADLINE_MS,
+	};
 }
 
-int rail_registration_decode_reply(const uint8_t *message, size_t size,
-				   struct rail_error *ret_outcome)
+static int encode(const struct rail_registration_request *request,
+		  uint8_t bytes[RAIL_ASK_MESSAGE_SIZE], struct rail_error *error)
 {
-	struct rail_reader reader = rail_reader_init(message, size);
-	uint8_t version = rail_read_u8(&reader);
-	struct rail_error outcome = RAIL_ERROR_NONE;
+	int size = rail_registration_encode(request, bytes, RAIL_ASK_MESSAGE_SIZE);
 
-	outcome.errnum = rail_read_u16(&reader);
-	outcome.code = rail_read_u16(&reader);
-	rail_read_string(&reader, outcome.message, sizeof(outcome.message));
-	if (!reader.failed && version != RAIL_REGISTRATION_VERSION)
-		return -EPROTO;
-	if (reader.failed || rail_reader_left(&reader) != 0 || outcome.errnum > ERRNUM_MAXIMUM)
-		return -EBADMSG;
-	if (outcome.errnum == 0 && (outcome.code != 0 || *outcome.message != '\0'))
-		return -EBADMSG;
-	*ret_outcome = outcome;
-	return 0;
-}
-
-static int connect_to(const char *path, int64_t deadline_ms, int *ret_fd, struct rail_error *error)
-{
-	struct sockaddr_un address = {.sun_family = AF_UNIX};
-	size_t length = strlen(path);
-
-	if (length == 0 || length >= sizeof(address.sun_path))
-		return rail_fail_code(error, RAIL_CODE_INVALID_CONFIG, ENAMETOOLONG,
-				      "resolverSocket '%s' has %zu bytes, a socket's path 1 to %zu",
-				      path, length, sizeof(address.sun_path) - 1);
-	memcpy(address.sun_path, path, length + 1);
-
-	RAIL_CLOSE int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
-
-	if (fd < 0)
-		return rail_fail_errno(error, errno, "make a Unix socket");
-
-	/* connect(2) waits while the resolver's queue of connections is full. */
-	int64_t left_ms = deadline_ms - rail_monotonic_ms();
-	struct timeval limit = {.tv_sec = left_ms / 1000 + 1};
-
-	if (setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof(limit)) < 0)
-		return rail_fail_errno(error, errno, "set a time limit on a Unix socket");
-	if (connect(fd, (const struct sockaddr *)&address, sizeof(address)) < 0) {
-		int cause = errno;
-
-		if (cause == ENOENT || cause == ECONNREFUSED)
-			return rail_fail_code(error, RAIL_CODE_TRY_AGAIN, ECONNREFUSED,
-					      "nobody serves the resolver's socket '%s': start "
-					      "railway-resolverd on this node",
-					      path);
-		if (cause == EAGAIN)
-			return rail_fail_code(error, RAIL_CODE_TRY_AGAIN, ETIMEDOUT,
-					      "railway-resolverd at '%s' is too busy to accept a "
-					      "connection",
-					      path);
-		return rail_fail_errno(error, cause, "connect to the resolver's socket '%s'", path);
-	}
-
-	struct ucred peer;
-	socklen_t peer_size = sizeof(peer);
-
-	if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &peer_size) < 0)
-		return rail_fail_errno(error, errno, "ask who serves '%s'", path);
-	if (peer.uid != 0 && peer.uid != geteuid())
-		return rail_fail_code(error, RAIL_CODE_INVALID_CONFIG, EPERM,
-				      "the resolver's socket '%s' is served by user %u, not by "
-				      "root: whoever that is could answer in the resolver's name",
-				      path, (unsigned int)peer.uid);
-	*ret_fd = RAIL_TAKE_FD(fd);
-	return 0;
-}
-
-static int send_request(int fd, const struct rail_registration_request *request, int netns_fd,
-			struct rail_error *error)
-{
-	uint8_t bytes[RAIL_REGISTRATION_MESSAGE_SIZE];
-	int size = rail_registration_encode(request, bytes, sizeof(bytes));
-	union {
-		struct cmsghdr header;
-		char space[CMSG_SPACE(sizeof(int))];
-	} control = {0};
-
-	if (size < 0)
-		return rail_fail(error, -size,
-				 "the attachment's key cannot be sent to the resolver");
-
-	struct iovec part = {.iov_base = bytes, .iov_len = (size_t)size};
-	struct msghdr message = {.msg_iov = &part, .msg_iovlen = 1};
-
-	if (netns_fd >= 0) {
-		control.header.cmsg_level = SOL_SOCKET;
-		control.header.cmsg_type = SCM_RIGHTS;
-		control.header.cmsg_len = CMSG_LEN(sizeof(int));
-		memcpy(CMSG_DATA(&control.header), &netns_fd, sizeof(int));
-		message.msg_control = &control;
-		message.msg_controllen = sizeof(control.space);
-	}
-	if (sendmsg(fd, &message, MSG_NOSIGNAL) < 0)
-		return rail_fail_code(error, RAIL_CODE_TRY_AGAIN, errno,
-				      "send to railway-resolverd: %s", strerrordesc_np(errno));
-	return 0;
-}
-
-static int receive_reply(int fd, int64_t deadline_ms, struct rail_error *ret_outcome,
-			 struct rail_error *error)
-{
-	uint8_t bytes[RAIL_REGISTRATION_MESSAGE_SIZE];
-	int ready = rail_wait_ready(fd, POLLIN, deadline_ms);
-
-	if (ready < 0)
-		return rail_fail_errno(error, -ready, "wait for railway-resolverd");
-	if (ready == 0)
-		return rail_fail_code(error, RAIL_CODE_TRY_AGAIN, ETIMEDOUT,
-				      "railway-resolverd did not answer within %d s",
-				      RAIL_REGISTRATION_DEADLINE_MS / 1000);
-
-	/* MSG_TRUNC makes the message's whole size the result. */
-	ssize_t size = recv(fd, bytes, sizeof(bytes), MSG_TRUNC);
-
-	if (size <= 0)
-		return rail_fail_code(error, RAIL_CODE_TRY_AGAIN, ECONNRESET,
-				      "railway-resolverd ended before it answered");
-	if ((size_t)size > sizeof(bytes) ||
-	    rail_registration_decode_reply(bytes, (size_t)size, ret_outcome) < 0)
-		return rail_fail(error, EBADMSG,
-				 "railway-resolverd gave an answer that this version does not "
-				 "understand: install plugins and daemon of one release");
-	return 0;
+	return size < 0 ? rail_fail(error, -size,
+				    "the attachment's key cannot be sent to the resolver")
+			: size;
 }
 
 int rail_registration_ask(const char *socket_path, const struct rail_registration_request *request,
 			  int netns_fd, struct rail_error *error)
 {
-	int64_t deadline_ms = rail_monotonic_ms() + RAIL_REGISTRATION_DEADLINE_MS;
-	RAIL_CLOSE int fd = -EBADF;
-	struct rail_error outcome;
-	int result = connect_to(socket_path, deadline_ms, &fd, error);
+	const struct rail_asked resolver = resolver_at(socket_path);
+	uint8_t bytes[RAIL_ASK_MESSAGE_SIZE];
+	int size = encode(request, bytes, error);
 
-	if (result < 0)
-		return result;
-	result = send_request(fd, request, netns_fd, error);
-	if (result < 0)
-		return result;
-	result = receive_reply(fd, deadline_ms, &outcome, error);
-	if (result < 0)
-		return result;
-	if (outcome.errnum == 0)
-		return 0;
-	return rail_fail_code(error, outcome.code, outcome.errnum, "%s", outcome.message);
+	return size < 0 ? size : rail_ask(&resolver, bytes, (size_t)size, netns_fd, error);
 }
 
 int rail_registration_begin(const char *socket_path,
 			    const struct rail_registration_request *request, int *ret_fd,
 			    struct rail_error *error)
 {
-	RAIL_CLOSE int fd = -EBADF;
-	int result = connect_to(socket_path, rail_monotonic_ms() + RAIL_REGISTRATION_DEADLINE_MS,
-				&fd, error);
+	const struct rail_asked resolver = resolver_at(socket_path);
+	uint8_t bytes[RAIL_ASK_MESSAGE_SIZE];
+	int size = encode(request, bytes, error);
 
-	if (result == 0)
-		result = send_request(fd, request, -1, error);
-	if (result < 0)
-		return result;
-	*ret_fd = RAIL_TAKE_FD(fd);
-	return 0;
+	return size < 0 ? size
+			: rail_ask_begin(&resolver, bytes, (size_t)size, -EBADF, ret_fd, error);
 }

@@ -1,13 +1,12 @@
 #pragma once
 
-#include "pkg/base/error.h"
+#include "pkg/base/ask.h"
 #include "pkg/store/live.h"
 
 /*
- * How a plugin speaks with the resolver's supervisor: a Unix socket (SOCK_SEQPACKET), one typed,
- * length-checked request and one reply a connection. Both ends see each other's credentials; only
- * root may ask. A request names an attachment; what it is the supervisor reads in the live store
- * itself, so nothing here needs to be believed.
+ * What a plugin asks the resolver's supervisor (pkg/base/ask.h): a typed, length-checked request.
+ * It names an attachment; what that is the supervisor reads in the live store itself, so nothing
+ * here needs to be believed.
  */
 
 enum rail_registration_kind {
@@ -21,7 +20,6 @@ enum rail_registration_kind {
 
 enum {
 	RAIL_REGISTRATION_VERSION = 1,
-	RAIL_REGISTRATION_MESSAGE_SIZE = 2048, /* of a request and of a reply */
 	RAIL_REGISTRATION_DEADLINE_MS = 10000,
 	RAIL_REGISTRATION_MEMBERS_MAXIMUM = 100, /* of a request */
 };
@@ -41,17 +39,10 @@ int rail_registration_encode(const struct rail_registration_request *request, ui
 			     size_t capacity);
 int rail_registration_decode(const uint8_t *message, size_t size,
 			     struct rail_registration_request *ret_request);
-/* A reply: an error with errnum 0 says that it is done. */
-int rail_registration_encode_reply(const struct rail_error *outcome, uint8_t *message,
-				   size_t capacity);
-int rail_registration_decode_reply(const uint8_t *message, size_t size,
-				   struct rail_error *ret_outcome);
 
 /*
  * Asks the supervisor and waits for its answer, at most RAIL_REGISTRATION_DEADLINE_MS. Where there
- * is no resolver (no socket, nobody listening): ECONNREFUSED, code 11, and a message that names the
- * socket and says to start railway-resolverd. A socket whose owner is not root (or the caller) is
- * refused. netns_fd: only for ADD, else negative.
+ * is no resolver, as rail_ask fails. netns_fd: only for ADD, else negative.
  *
  * ADD returns when the worker has confirmed that it serves the pod's sockets and answers the name.
  * REMOVE returns when name and sockets are gone in worker and supervisor; it succeeds where nothing

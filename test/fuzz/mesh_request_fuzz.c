@@ -17,12 +17,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct rail_mesh_request request;
 	struct rail_error outcome;
-	uint8_t again[RAIL_MESH_MESSAGE_SIZE];
+	uint8_t again[RAIL_ASK_MESSAGE_SIZE];
 
 	if (rail_mesh_decode(data, size, &request) == 0)
 		require_same(data, size, again, rail_mesh_encode(&request, again, sizeof(again)));
-	if (rail_mesh_decode_reply(data, size, &outcome) == 0)
+	if (rail_reply_decode(RAIL_MESH_VERSION, data, size, &outcome) == 0)
 		require_same(data, size, again,
-			     rail_mesh_encode_reply(&outcome, again, sizeof(again)));
+			     rail_reply_encode(RAIL_MESH_VERSION, &outcome, again, sizeof(again)));
 	return 0;
 }

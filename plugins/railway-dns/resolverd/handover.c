@@ -148,7 +148,7 @@ int rail_handover_give(int connection, const struct rail_listener *listener,
 {
 	int64_t deadline_ms = rail_monotonic_ms() + RAIL_HANDOVER_DEADLINE_MS;
 	const int listener_fds[DESCRIPTOR_COUNT] = {listener->socket, listener->lock};
-	uint8_t bytes[RAIL_REGISTRATION_MESSAGE_SIZE] = {LISTENER};
+	uint8_t bytes[RAIL_ASK_MESSAGE_SIZE] = {LISTENER};
 	int fds[DESCRIPTOR_COUNT];
 	size_t size;
 	int result = send_message(connection, bytes, 1, listener_fds, deadline_ms, error);
@@ -231,7 +231,7 @@ static int receive_all(struct rail_handed *handed, struct rail_error *error)
 	int result;
 
 	do {
-		uint8_t bytes[RAIL_REGISTRATION_MESSAGE_SIZE];
+		uint8_t bytes[RAIL_ASK_MESSAGE_SIZE];
 		int fds[DESCRIPTOR_COUNT] = {-EBADF, -EBADF};
 		size_t size = 0;
 		struct rail_error refusal = RAIL_ERROR_NONE;
@@ -243,7 +243,7 @@ static int receive_all(struct rail_handed *handed, struct rail_error *error)
 		/* What it cannot give now it answers like any request; such an answer's length and
 		 * first bytes are none of a message of ours. */
 		if (result == 0 && size > 1 &&
-		    rail_registration_decode_reply(bytes, size, &refusal) == 0)
+		    rail_reply_decode(RAIL_REGISTRATION_VERSION, bytes, size, &refusal) == 0)
 			return rail_fail_code(error, refusal.code, EAGAIN, "%s", refusal.message);
 		result = keep(handed, bytes, size, fds, result != 0);
 		for (int i = 0; i < DESCRIPTOR_COUNT; i++)

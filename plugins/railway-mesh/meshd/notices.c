@@ -59,14 +59,15 @@ static void try_later(struct meshd_notices *notices)
 static void on_answer(void *context, uint32_t events)
 {
 	struct meshd_notices *notices = context;
-	uint8_t bytes[RAIL_REGISTRATION_MESSAGE_SIZE];
+	uint8_t bytes[RAIL_ASK_MESSAGE_SIZE];
 	struct rail_error outcome = RAIL_ERROR_NONE;
 	ssize_t size = recv(notices->fd, bytes, sizeof(bytes), MSG_DONTWAIT);
 
 	(void)events;
 	if (size < 0 && (errno == EWOULDBLOCK || errno == EINTR))
 		return;
-	if (size <= 0 || rail_registration_decode_reply(bytes, (size_t)size, &outcome) < 0) {
+	if (size <= 0 ||
+	    rail_reply_decode(RAIL_REGISTRATION_VERSION, bytes, (size_t)size, &outcome) < 0) {
 		try_later(notices);
 		return;
 	}
@@ -100,7 +101,7 @@ static int connect_to(struct meshd_notices *notices)
 static int send_message(struct meshd_notices *notices)
 {
 	struct rail_registration_request request = {.kind = RAIL_REGISTRATION_MEMBERS};
-	uint8_t bytes[RAIL_REGISTRATION_MESSAGE_SIZE];
+	uint8_t bytes[RAIL_ASK_MESSAGE_SIZE];
 
 	request.prefix = rail_address_split(&notices->waiting[0]).prefix;
 	while (notices->sent < notices->count &&

@@ -26,7 +26,7 @@ Test(cluster_request, requests_come_back_as_they_were_sent)
 	for (unsigned int kind = RAIL_MESH_ENSURE; kind <= RAIL_MESH_STATUS; kind++) {
 		const struct rail_mesh_request sent = make_request(kind);
 		struct rail_mesh_request received;
-		uint8_t bytes[RAIL_MESH_MESSAGE_SIZE];
+		uint8_t bytes[RAIL_ASK_MESSAGE_SIZE];
 		int size = rail_mesh_encode(&sent, bytes, sizeof(bytes));
 
 		cr_assert_gt(size, 0);
@@ -43,7 +43,7 @@ Test(cluster_request, names_that_a_plugin_would_not_send_are_refused)
 {
 	struct rail_mesh_request request = make_request(RAIL_MESH_ENSURE);
 	struct rail_mesh_request received;
-	uint8_t bytes[RAIL_MESH_MESSAGE_SIZE];
+	uint8_t bytes[RAIL_ASK_MESSAGE_SIZE];
 	int size;
 
 	request.service[0] = 'x';
