@@ -412,12 +412,12 @@ VM_DEADLINE := 4000
 INDIFFERENT := $(patsubst %,test/netns/%.bats,flood hostile input ipam poison query_log resolver upgrade)
 VM_TESTS := test/vm/*.bats $(filter-out $(INDIFFERENT),$(wildcard test/netns/*.bats)) test/cluster/handshake.bats
 
-# Emulated time is not real time: the ratios count.
+# Emulated time is not real time: the ratios count. Ten thousand pods: BENCHES_VM=dns-scale PODS=10000 MEMORY=10240
 BENCHES_VM := chain peers throughput
 bench-vm: vm-image
 	@for bench in $(BENCHES_VM); do \
 		$(AS_OWNER) env DEADLINE=3600 bash test/vm/run.bash $(VM_IMAGE) command \
-			"ROUNDS=$(ROUNDS) bash test/lib/isolate.bash bash test/bench/$$bench.bash" || exit 1; done
+			"ROUNDS=$(ROUNDS) PODS=$(PODS) bash test/lib/isolate.bash bash test/bench/$$bench.bash" || exit 1; done
 
 vm-shell: vm-image
 	@$(AS_OWNER) bash test/vm/run.bash $(VM_IMAGE) shell

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # What many registered pods cost the resolver: start, hand-over, memory, descriptors, processor time while nobody asks. Run by
-# `sudo make bench-dns-scale` (PODS=4000). Where root may not raise its limit of open files, PODS=10000 needs the virtual machine.
+# `sudo make bench-dns-scale` (PODS=4000). Where root may not raise its limit of open files, PODS=10000 needs the virtual machine
+# (bench-vm).
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 # shellcheck source=test/lib/node.bash
