@@ -3,9 +3,7 @@
 #include <errno.h>
 #include <signal.h>
 #include <stdio.h>
-#include <string.h>
-#include <sys/epoll.h>
-#include <sys/signalfd.h>
+#include <stdlib.h>
 #include <sys/socket.h>
 
 #include "pkg/base/cleanup.h"
@@ -35,8 +33,7 @@ struct supervisor {
 	struct rail_pods *pods;
 	struct rail_worker_process *worker;
 	struct rail_node_nameservers *nameservers;
-	int signals;
-	struct rail_source *signals_source;
+	struct rail_signals *signals;
 	bool ready;
 	uint64_t ready_sequence; /* of the barrier behind everything that was restored */
 	bool ends;
@@ -170,42 +167,24 @@ static void on_ping(void *context)
 	rail_timer_start(supervisor->ping, PING_MS);
 }
 
-static void on_signal(void *context, uint32_t events)
+static void on_signal(void *context, int number)
 {
 	struct supervisor *supervisor = context;
-	struct signalfd_siginfo info;
 
-	(void)events;
-	while (read(supervisor->signals, &info, sizeof(info)) == (ssize_t)sizeof(info)) {
-		if (info.ssi_signo == SIGHUP)
-			reload(supervisor);
-		else if (info.ssi_signo == SIGUSR2)
-			start_successor(supervisor);
-		else
-			supervisor->ends = true;
-	}
+	if (number == SIGHUP)
+		reload(supervisor);
+	else if (number == SIGUSR2)
+		start_successor(supervisor);
+	else
+		supervisor->ends = true;
 }
 
 static int take_signals(struct supervisor *supervisor, struct rail_error *error)
 {
-	sigset_t set;
+	static const int numbers[] = {SIGTERM, SIGINT, SIGHUP, SIGUSR2, 0};
 
-	/* Dispositions outlive execve(2). Who ignores the first is not told how a child ended. A
-	 * log whose reader is gone is no reason to end, neither here nor in the worker. */
-	(void)signal(SIGCHLD, SIG_DFL);
-	(void)signal(SIGPIPE, SIG_IGN);
-	(void)sigemptyset(&set);
-	(void)sigaddset(&set, SIGTERM);
-	(void)sigaddset(&set, SIGINT);
-	(void)sigaddset(&set, SIGHUP);
-	(void)sigaddset(&set, SIGUSR2);
-	if (sigprocmask(SIG_BLOCK, &set, NULL) < 0)
-		return rail_fail_errno(error, errno, "block signals");
-	supervisor->signals = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
-	if (supervisor->signals < 0)
-		return rail_fail_errno(error, errno, "signalfd");
-	return rail_loop_watch(supervisor->loop, supervisor->signals, EPOLLIN, on_signal,
-			       supervisor, &supervisor->signals_source, error);
+	return rail_signals_take(supervisor->loop, numbers, on_signal, supervisor,
+				 &supervisor->signals, error);
 }
 
 /* Listens at the registration socket, or takes it over from who does. */
@@ -362,9 +341,7 @@ static void end(struct supervisor *supervisor)
 	if (supervisor->metrics_fd >= 0)
 		(void)close(supervisor->metrics_fd);
 	rail_store_close(supervisor->store);
-	rail_source_remove(&supervisor->signals_source);
-	if (supervisor->signals >= 0)
-		(void)close(supervisor->signals);
+	rail_signals_free(supervisor->signals);
 	rail_loop_free(supervisor->loop);
 }
 
@@ -375,7 +352,6 @@ int rail_supervise(const struct rail_supervisor_options *options, struct rail_er
 	if (supervisor == NULL)
 		return rail_fail(error, ENOMEM, "no memory for the supervisor");
 	supervisor->options = options;
-	supervisor->signals = -EBADF;
 	supervisor->metrics_fd = -EBADF;
 	supervisor->handed = RAIL_HANDED_NONE;
 	rail_log(RAIL_LOG_INFO, "railway-resolverd starts", "version", RAIL_VERSION, NULL);

@@ -4,8 +4,6 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/epoll.h>
-#include <sys/signalfd.h>
 #include <unistd.h>
 
 #include "pkg/base/daemon.h"
@@ -21,8 +19,7 @@
 
 struct daemon {
 	struct meshd meshd;
-	int signals;
-	struct rail_source *signals_source;
+	struct rail_signals *signals;
 	/* Of the etcd that was last seen. */
 	char cluster_id[24];
 };
@@ -73,33 +70,18 @@ static void on_moved(void *context)
 		meshd_environments_moved(meshd->environments);
 }
 
-static void on_signal(void *context, uint32_t events)
+static void on_signal(void *context, int number)
 {
-	struct daemon *daemon = context;
-	struct signalfd_siginfo info;
-
-	(void)events;
-	while (read(daemon->signals, &info, sizeof(info)) == (ssize_t)sizeof(info))
-		daemon->meshd.ends = true;
+	(void)number;
+	((struct daemon *)context)->meshd.ends = true;
 }
 
 static int take_signals(struct daemon *daemon, struct rail_error *error)
 {
-	sigset_t set;
+	static const int numbers[] = {SIGTERM, SIGINT, 0};
 
-	/* Dispositions outlive execve(2). A log whose reader is gone is no reason to end. */
-	(void)signal(SIGCHLD, SIG_DFL);
-	(void)signal(SIGPIPE, SIG_IGN);
-	(void)sigemptyset(&set);
-	(void)sigaddset(&set, SIGTERM);
-	(void)sigaddset(&set, SIGINT);
-	if (sigprocmask(SIG_BLOCK, &set, NULL) < 0)
-		return rail_fail_errno(error, errno, "block signals");
-	daemon->signals = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
-	if (daemon->signals < 0)
-		return rail_fail_errno(error, errno, "signalfd");
-	return rail_loop_watch(daemon->meshd.loop, daemon->signals, EPOLLIN, on_signal, daemon,
-			       &daemon->signals_source, error);
+	return rail_signals_take(daemon->meshd.loop, numbers, on_signal, daemon, &daemon->signals,
+				 error);
 }
 
 static int read_settings(struct meshd *meshd, const struct meshd_options *options,
@@ -181,9 +163,7 @@ static void end(struct daemon *daemon)
 	meshd_workers_free(meshd->workers);
 	rail_etcd_free(meshd->etcd);
 	rail_store_close(meshd->store);
-	rail_source_remove(&daemon->signals_source);
-	if (daemon->signals >= 0)
-		(void)close(daemon->signals);
+	rail_signals_free(daemon->signals);
 	rail_loop_free(meshd->loop);
 }
 
@@ -193,7 +173,6 @@ int meshd_run(const struct meshd_options *options, struct rail_error *error)
 
 	if (daemon == NULL)
 		return rail_fail(error, ENOMEM, "no memory for the daemon");
-	daemon->signals = -EBADF;
 	rail_log(RAIL_LOG_INFO, "railway-meshd starts", "version", RAIL_VERSION, NULL);
 
 	int result = start(daemon, options, error);
