@@ -11,12 +11,15 @@
 
 #include "pkg/base/pause.h"
 #include "pkg/dns/forward.h"
+#include "pkg/dns/message.h"
+#include "pkg/dns/name.h"
 
 enum {
 	/* c-ares reads UDP messages into one byte more; what is longer arrives cut. */
 	EDNS_UDP_LIMIT = 4096,
 	PLAIN_UDP_LIMIT = 512,
 	READS_A_WAKE = 64, /* of a socket, before others get their turn */
+	QUESTION_COUNT_OFFSET = 4,
 };
 
 struct rail_ares {
@@ -26,7 +29,8 @@ struct rail_ares {
 	size_t in_flight;
 	size_t sent;
 	uint64_t cause;
-	unsigned int reads; /* that are left */
+	LIST_HEAD(, rail_ares_query) queries; /* in flight */
+	unsigned int reads;		      /* that are left */
 };
 
 /*
@@ -91,6 +95,45 @@ static int connect_socket(ares_socket_t fd, const struct sockaddr *address, ares
 }
 
 /*
+ * A server that cannot read a query with EDNS may say so with a header alone (RFC 1035 7.3 allows
+ * what follows to be missing; RFC 6891 7 asks for the code). c-ares matches answers by their
+ * question, and would go on waiting: it gets the one that was asked under this ID.
+ */
+static size_t complete_answer(const struct rail_ares *ares, uint8_t *bytes, size_t size,
+			      size_t capacity)
+{
+	struct rail_reader reader = rail_reader_init(bytes, size);
+	struct rail_dns_header header = rail_dns_header_read(&reader);
+	unsigned int rcode = header.flags & RAIL_DNS_FLAG_RCODE;
+	const struct rail_ares_query *query;
+
+	if (reader.failed || rail_reader_left(&reader) != 0 ||
+	    (header.flags & RAIL_DNS_FLAG_QR) == 0 || header.question_count != 0 ||
+	    (rcode != RAIL_DNS_FORMERR && rcode != RAIL_DNS_NOTIMP))
+		return size;
+	LIST_FOREACH(query, &ares->queries, link)
+	{
+		struct rail_name name;
+		struct rail_reader question = rail_reader_init(query->bytes, query->size);
+
+		(void)rail_dns_header_read(&question);
+		if (memcmp(query->bytes, bytes, sizeof(uint16_t)) != 0 ||
+		    rail_name_read(&question, &name) < 0)
+			continue;
+		(void)rail_read_u32(&question); /* type and class */
+
+		size_t end = question.position;
+
+		if (question.failed || end > capacity)
+			return size;
+		memcpy(bytes + size, query->bytes + size, end - size);
+		bytes[QUESTION_COUNT_OFFSET + 1] = 1;
+		return end;
+	}
+	return size;
+}
+
+/*
  * c-ares reads UDP until there is nothing left, which an upstream that sends faster than that is
  * handled would make for ever; and an empty datagram it may take for a failure of the upstream.
  */
@@ -111,9 +154,10 @@ static ares_ssize_t receive_from(ares_socket_t fd, void *bytes, size_t size, int
 		if (tcp)
 			break;
 	}
-	if (received > 0)
-		rail_crash(bytes, (size_t)received);
-	return received;
+	if (received <= 0)
+		return received;
+	rail_crash(bytes, (size_t)received);
+	return tcp ? received : (ssize_t)complete_answer(ares, bytes, (size_t)received, size);
 }
 
 /* writev(2), which c-ares would use, has no way to say that a connection that was reset is no
@@ -194,6 +238,7 @@ struct rail_ares *rail_ares_new(enum rail_ares_kind kind, const struct rail_endp
 	if (ares == NULL)
 		return NULL;
 	ares->kind = kind;
+	LIST_INIT(&ares->queries);
 	ares->hooks = *hooks;
 	if (ares_library_init(ARES_LIB_INIT_ALL) != ARES_SUCCESS) {
 		free(ares);
@@ -266,6 +311,7 @@ static void answered(void *argument, int status, int timeouts, unsigned char *me
 	int outcome = errno_of(status);
 
 	(void)timeouts;
+	LIST_REMOVE(query, link);
 	ares->in_flight--;
 	if (outcome == 0 && (message == NULL || size < 0))
 		outcome = -EIO;
@@ -281,6 +327,9 @@ void rail_ares_send(struct rail_ares *ares, const uint8_t *bytes, size_t size,
 		    struct rail_ares_query *query)
 {
 	query->ares = ares;
+	query->bytes = bytes;
+	query->size = size;
+	LIST_INSERT_HEAD(&ares->queries, query, link);
 	if (ares->in_flight == 0) {
 		ares->sent = 0;
 		ares->cause = query->cause;

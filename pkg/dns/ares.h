@@ -3,6 +3,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/queue.h>
 
 #include "pkg/wg/device.h"
 
@@ -43,7 +44,11 @@ struct rail_ares_query {
 	 */
 	void (*answered)(struct rail_ares_query *query, int outcome, const uint8_t *message,
 			 size_t size);
-	uint64_t cause;		/* who asks: any number but 0 */
+	uint64_t cause; /* who asks: any number but 0 */
+	/* rail_ares_send's, while it is on its way. */
+	const uint8_t *bytes;
+	size_t size;
+	LIST_ENTRY(rail_ares_query) link;
 	struct rail_ares *ares; /* set by rail_ares_send */
 };
 
@@ -57,7 +62,7 @@ struct rail_ares *rail_ares_new(enum rail_ares_kind kind, const struct rail_endp
 				const struct rail_ares_hooks *hooks);
 void rail_ares_free(struct rail_ares *ares);
 
-/* bytes are copied; they begin with the ID that goes out. */
+/* bytes begin with the ID that goes out; they are borrowed until the query is answered. */
 void rail_ares_send(struct rail_ares *ares, const uint8_t *bytes, size_t size,
 		    struct rail_ares_query *query);
 /* Reads from (a bounded number of messages; what is left is for the next call), writes to, and

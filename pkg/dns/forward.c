@@ -11,6 +11,7 @@
 #include "pkg/base/bytes.h"
 #include "pkg/dns/message.h"
 #include "pkg/dns/name.h"
+#include "pkg/dns/table.h"
 #include "pkg/dns/upstreams.h"
 
 enum {
@@ -21,6 +22,12 @@ enum {
 
 TAILQ_HEAD(pending_list, pending);
 
+/* An environment that has queries here; its hash is its number. */
+struct share {
+	struct rail_table_link link; /* first */
+	size_t count;
+};
+
 /* A query. It is released when its caller was called and c-ares has let go of it. */
 struct pending {
 	struct rail_ares_query query;	  /* first: this is what answered is given */
@@ -28,6 +35,7 @@ struct pending {
 	TAILQ_ENTRY(pending) repeat_link; /* in repeat or later, besides waiting */
 	struct pending_list *repeat_list; /* which; NULL: neither */
 	struct rail_forwarder *forwarder;
+	struct share *share;
 	struct rail_upstream_set *set; /* held while in waiting */
 	rail_forward_callback callback;
 	void *context;
@@ -51,6 +59,7 @@ struct rail_forwarder {
 	struct pending_list repeat;  /* to be asked again once c-ares has returned */
 	struct pending_list later;   /* to be asked again at the next tick */
 	struct pending_list settled; /* their callers are to be called */
+	struct rail_table shares;
 	size_t allocated;
 	size_t asked;
 	size_t owed; /* calls to callers */
@@ -65,9 +74,34 @@ static int64_t now_ms(void)
 	return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
 }
 
+static struct share *get_share(struct rail_forwarder *forwarder, uint64_t environment)
+{
+	struct share *share = (struct share *)rail_table_find(&forwarder->shares, environment);
+
+	if (share != NULL)
+		return share;
+	share = calloc(1, sizeof(*share));
+	if (share == NULL || rail_table_reserve(&forwarder->shares) < 0) {
+		free(share);
+		return NULL;
+	}
+	rail_table_insert(&forwarder->shares, &share->link, environment);
+	return share;
+}
+
+static void put_share(struct rail_forwarder *forwarder, struct share *share)
+{
+	if (share->count != 0)
+		return;
+	rail_table_remove(&forwarder->shares, &share->link);
+	free(share);
+}
+
 static void release(struct pending *pending)
 {
 	pending->forwarder->allocated--;
+	pending->share->count--;
+	put_share(pending->forwarder, pending->share);
 	free(pending->answer);
 	free(pending);
 }
@@ -129,6 +163,15 @@ static void strip_opt(struct pending *pending)
 	memset(pending->bytes + ADDITIONAL_COUNT_OFFSET, 0, sizeof(uint16_t));
 }
 
+/* Some that do not know EDNS do not know the response code for that, either. */
+static bool knows_no_edns(const struct rail_dns_header *header)
+{
+	unsigned int rcode = header->flags & RAIL_DNS_FLAG_RCODE;
+
+	return (rcode == RAIL_DNS_FORMERR || rcode == RAIL_DNS_NOTIMP) &&
+	       header->additional_count == 0;
+}
+
 /*
  * Whether an answer is not the last word: a truncated one, or one of a server that does not know
  * EDNS (RFC 6891 7). c-ares sees to the latter too, but only once in a channel's life.
@@ -140,8 +183,7 @@ static bool wants_repetition(struct pending *pending, const uint8_t *message, si
 
 	if (reader.failed)
 		return false;
-	if (pending->has_opt && (header.flags & RAIL_DNS_FLAG_RCODE) == RAIL_DNS_FORMERR &&
-	    header.additional_count == 0) {
+	if (pending->has_opt && knows_no_edns(&header)) {
 		strip_opt(pending);
 		if (pending->kind == RAIL_ARES_UDP)
 			pending->kind = RAIL_ARES_UDP_PLAIN;
@@ -274,6 +316,7 @@ void rail_forwarder_free(struct rail_forwarder *forwarder)
 	}
 	/* What the channels still have is released as they give it back. */
 	rail_upstreams_free(forwarder->upstreams);
+	rail_table_done(&forwarder->shares);
 	free(forwarder);
 }
 
@@ -304,13 +347,15 @@ static int inspect_query(const uint8_t *query, size_t size, bool *ret_has_opt)
 	return 0;
 }
 
-static struct pending *pending_new(struct rail_forwarder *forwarder, const uint8_t *query,
-				   size_t size, bool has_opt)
+static struct pending *pending_new(struct rail_forwarder *forwarder, struct share *share,
+				   const uint8_t *query, size_t size, bool has_opt)
 {
 	struct pending *pending = calloc(1, sizeof(*pending) + size);
 
 	if (pending == NULL)
 		return NULL;
+	pending->share = share;
+	share->count++;
 	pending->query.answered = answered;
 	pending->forwarder = forwarder;
 	pending->deadline_ms = now_ms() + RAIL_FORWARD_DEADLINE_MS;
@@ -322,13 +367,41 @@ static struct pending *pending_new(struct rail_forwarder *forwarder, const uint8
 	return pending;
 }
 
+/* Whether an environment may have one more: as many as are left for all others, so that n of them
+ * that want all have an n+1-th each, and the next one finds as much. A query whose caller was told
+ * its end counts until c-ares lets go of it, which an upstream can put off. */
+static bool has_room(const struct rail_forwarder *forwarder, const struct share *share)
+{
+	return forwarder->allocated < RAIL_FORWARD_PENDING_MAXIMUM &&
+	       share->count < RAIL_FORWARD_PENDING_MAXIMUM - forwarder->allocated;
+}
+
+static int start(struct pending *pending)
+{
+	struct rail_forwarder *forwarder = pending->forwarder;
+	int rc;
+
+	rail_upstream_set_hold(pending->set);
+	TAILQ_INSERT_TAIL(&forwarder->waiting, pending, link);
+	rc = ask(forwarder, pending);
+	if (rc < 0) {
+		TAILQ_REMOVE(&forwarder->waiting, pending, link);
+		rail_upstream_set_release(pending->set);
+		release(pending);
+		return rc;
+	}
+	forwarder->owed++;
+	return 0;
+}
+
 int rail_forwarder_send(struct rail_forwarder *forwarder, const struct rail_endpoint *upstreams,
 			size_t upstream_count, const struct rail_forward_asker *asker,
 			const uint8_t *query, size_t query_size, rail_forward_callback callback,
 			void *context)
 {
 	struct rail_upstream_set *set = NULL;
-	struct pending *pending;
+	struct pending *pending = NULL;
+	struct share *share;
 	bool has_opt = false;
 	int rc;
 
@@ -336,30 +409,26 @@ int rail_forwarder_send(struct rail_forwarder *forwarder, const struct rail_endp
 		return -EDESTADDRREQ;
 	if (inspect_query(query, query_size, &has_opt) < 0)
 		return -EINVAL;
-	if (forwarder->allocated >= RAIL_FORWARD_PENDING_MAXIMUM)
-		return -EAGAIN;
-	rc = rail_upstreams_find(forwarder->upstreams, upstreams, upstream_count,
-				 asker->environment, &set);
-	if (rc < 0)
-		return rc;
-	pending = pending_new(forwarder, query, query_size, has_opt);
-	if (pending == NULL)
+	share = get_share(forwarder, asker->environment);
+	if (share == NULL)
 		return -ENOMEM;
+	rc = has_room(forwarder, share)
+		     ? rail_upstreams_find(forwarder->upstreams, upstreams, upstream_count,
+					   asker->environment, &set)
+		     : -EAGAIN;
+	if (rc == 0) {
+		pending = pending_new(forwarder, share, query, query_size, has_opt);
+		rc = pending == NULL ? -ENOMEM : 0;
+	}
+	if (rc < 0) {
+		put_share(forwarder, share);
+		return rc;
+	}
 	pending->callback = callback;
 	pending->context = context;
 	pending->query.cause = asker->pod;
 	pending->set = set;
-	rail_upstream_set_hold(set);
-	TAILQ_INSERT_TAIL(&forwarder->waiting, pending, link);
-	rc = ask(forwarder, pending);
-	if (rc < 0) {
-		TAILQ_REMOVE(&forwarder->waiting, pending, link);
-		rail_upstream_set_release(set);
-		release(pending);
-		return rc;
-	}
-	forwarder->owed++;
-	return 0;
+	return start(pending);
 }
 
 void rail_forwarder_ready(struct rail_forwarder *forwarder, int fd, bool readable, bool writable)

@@ -17,6 +17,8 @@ enum {
 	CHANNEL_QUERIES = 64,	  /* with one source port */
 	CHANNEL_IDLE_MS = 10000,  /* then its memory is given back */
 	CHANNEL_BUDGET_MS = RAIL_FORWARD_DEADLINE_MS - 200,
+	/* Where TCP leads nowhere there is the truncated answer, and a client that waits for it. */
+	CHANNEL_BUDGET_TCP_MS = 1500,
 };
 
 struct slot {
@@ -263,8 +265,9 @@ static bool open_slot(struct rail_upstream_set *set, enum rail_ares_kind kind, s
 		visit_slots(upstreams, close_where_idle, 0);
 	if (!is_fair(set->channel_count, upstreams->channel_count, CHANNEL_MAXIMUM))
 		return false;
-	slot->channel =
-		rail_ares_new(kind, set->endpoints, set->endpoint_count, CHANNEL_BUDGET_MS, &hooks);
+	slot->channel = rail_ares_new(
+		kind, set->endpoints, set->endpoint_count,
+		kind == RAIL_ARES_TCP ? CHANNEL_BUDGET_TCP_MS : CHANNEL_BUDGET_MS, &hooks);
 	if (slot->channel == NULL)
 		return false;
 	set->channel_count++;

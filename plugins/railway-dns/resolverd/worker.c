@@ -17,6 +17,7 @@ enum {
 	MESSAGES_A_WAKE = 256, /* before packets get their turn */
 	COMPLAINTS = 10,
 	DRAIN_TICK_MS = 50,
+	DRAIN_FRESH_MS = 250, /* for the query of who has just connected */
 	COMPLAINTS_WINDOW_MS = 10000,
 };
 
@@ -254,13 +255,17 @@ static void begin_draining(struct rail_worker *worker)
 		rail_udp_stop(pod);
 		rail_tcp_stop(pod);
 	}
+	rail_tcp_drain(worker->tcp);
 }
 
 /* Lets go of the pods that wait for nothing more, whose netns these sockets keep. */
 static void go_on_draining(struct rail_worker *worker)
 {
 	struct rail_worker_pod *pod = LIST_FIRST(&worker->pod_list);
+	int64_t left_ms = worker->drain_end_ms - rail_monotonic_ms();
 
+	if (left_ms <= RAIL_WORKER_DRAIN_MS - DRAIN_FRESH_MS)
+		rail_tcp_drain_fresh(worker->tcp);
 	while (pod != NULL) {
 		struct rail_worker_pod *next = LIST_NEXT(pod, list);
 
@@ -268,7 +273,7 @@ static void go_on_draining(struct rail_worker *worker)
 			remove_pod(worker, pod);
 		pod = next;
 	}
-	if (LIST_EMPTY(&worker->pod_list) || rail_monotonic_ms() >= worker->drain_end_ms)
+	if (LIST_EMPTY(&worker->pod_list) || left_ms <= 0)
 		worker->ends = true;
 }
 

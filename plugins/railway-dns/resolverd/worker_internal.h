@@ -153,6 +153,13 @@ void rail_tcp_free(struct rail_tcp *tcp);
 /* Accepts no more. */
 void rail_tcp_stop(struct rail_worker_pod *pod);
 int rail_tcp_open(struct rail_worker_pod *pod, struct rail_error *error);
+/*
+ * Another worker has the pods from now on, and its zones change while this one's do not: what has
+ * come is answered, and each connection then ends. One that has brought nothing yet may bring one
+ * query, until rail_tcp_drain_fresh.
+ */
+void rail_tcp_drain(struct rail_tcp *tcp);
+void rail_tcp_drain_fresh(struct rail_tcp *tcp);
 /* Resets the pod's connections, so that none of them keeps its netns. */
 void rail_tcp_close(struct rail_worker_pod *pod);
 /* The answer to a forwarded query, with two bytes in front of it that this writes to. Nothing

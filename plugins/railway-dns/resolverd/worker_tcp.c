@@ -11,8 +11,8 @@
 
 /*
  * DNS over TCP (RFC 7766): messages behind two bytes of length, any number on a connection,
- * answered in whatever order the answers come. The end of what a client sends is the end of its
- * connection.
+ * answered in whatever order the answers come. When a client has sent all that it will, its
+ * connection ends behind the last answer (RFC 1035 4.2.2).
  */
 
 enum {
@@ -38,6 +38,8 @@ struct connection {
 	int64_t active_ms;  /* the last byte in either direction */
 	int64_t message_ms; /* the last whole message, or the beginning */
 	size_t pending_count;
+	bool ended;    /* nothing more is read: it goes when all is answered and sent */
+	bool is_fresh; /* it has brought no whole message yet */
 	uint8_t input[2 + RAIL_QUERY_SIZE_MAXIMUM];
 	size_t input_size;
 	uint8_t *output; /* what the socket did not take */
@@ -49,6 +51,7 @@ struct rail_tcp {
 	struct rail_worker *worker;
 	struct rail_timer *tick;
 	bool paused; /* some pod does not accept at the moment */
+	bool drains;
 	size_t count;
 	size_t unsent_size;
 	uint8_t framed[2 + RAIL_DNS_MESSAGE_MAXIMUM];
@@ -107,10 +110,15 @@ static void close_connection(struct connection *connection, bool reset)
 /* Returns false where the connection was closed. */
 static bool listen_for(struct connection *connection)
 {
-	bool reads = connection->output_size == 0 && connection->pending_count < PENDING_MAXIMUM;
+	bool reads = connection->output_size == 0 && !connection->ended &&
+		     connection->pending_count < PENDING_MAXIMUM;
 	uint32_t events = (reads ? (uint32_t)EPOLLIN : 0) |
 			  (connection->output_size != 0 ? (uint32_t)EPOLLOUT : 0);
 
+	if (connection->ended && connection->output_size == 0 && connection->pending_count == 0) {
+		close_connection(connection, false);
+		return false;
+	}
 	if (events == connection->events)
 		return true;
 	if (rail_source_change(connection->source, events, NULL) < 0) {
@@ -234,19 +242,25 @@ static bool handle_input(struct connection *connection)
 		const uint8_t *frame = connection->input + position;
 		size_t size = (size_t)frame[0] << 8 | frame[1];
 
+		/* What follows is not to be understood any more. */
 		if (size == 0 || size > RAIL_QUERY_SIZE_MAXIMUM) {
-			close_connection(connection, true);
-			return false;
+			rail_worker_count(connection->tcp->worker, RAIL_METRICS_DROPPED);
+			position = connection->input_size;
+			connection->ended = true;
+			break;
 		}
 		if (connection->input_size - position - 2 < size)
 			break;
 		connection->message_ms = rail_monotonic_ms();
+		connection->is_fresh = false;
 		if (!handle_message(connection, frame + 2, size))
 			return false;
 		position += 2 + size;
 	}
 	connection->input_size -= position;
 	memmove(connection->input, connection->input + position, connection->input_size);
+	if (connection->tcp->drains && !connection->is_fresh)
+		connection->ended = true;
 	return listen_for(connection);
 }
 
@@ -258,8 +272,13 @@ static void read_input(struct connection *connection)
 
 	if (size < 0 && (errno == EWOULDBLOCK || errno == EINTR))
 		return;
-	if (size <= 0) {
-		close_connection(connection, size < 0);
+	if (size < 0) {
+		close_connection(connection, true);
+		return;
+	}
+	if (size == 0) {
+		connection->ended = true;
+		(void)listen_for(connection);
 		return;
 	}
 	connection->input_size += (size_t)size;
@@ -406,6 +425,7 @@ static void welcome(struct rail_worker_pod *pod, int accepted)
 	connection->tcp = tcp;
 	connection->pod = pod;
 	connection->fd = fd;
+	connection->is_fresh = true;
 	connection->id = ++tcp->uses << SLOT_BITS | slot;
 	connection->events = EPOLLIN;
 	connection->active_ms = rail_monotonic_ms();
@@ -502,6 +522,36 @@ int rail_tcp_open(struct rail_worker_pod *pod, struct rail_error *error)
 void rail_tcp_stop(struct rail_worker_pod *pod)
 {
 	rail_source_remove(&pod->tcp_source);
+}
+
+void rail_tcp_drain(struct rail_tcp *tcp)
+{
+	tcp->drains = true;
+	for (size_t i = 0; i < RAIL_CONNECTIONS_MAXIMUM; i++) {
+		struct connection *connection = tcp->slots[i];
+
+		if (connection == NULL)
+			continue;
+		/* What has come already is still answered. */
+		if ((connection->events & EPOLLIN) != 0)
+			read_input(connection);
+		if (tcp->slots[i] == connection && !connection->is_fresh) {
+			connection->ended = true;
+			(void)listen_for(connection);
+		}
+	}
+}
+
+void rail_tcp_drain_fresh(struct rail_tcp *tcp)
+{
+	for (size_t i = 0; i < RAIL_CONNECTIONS_MAXIMUM; i++) {
+		struct connection *connection = tcp->slots[i];
+
+		if (connection != NULL && connection->is_fresh) {
+			connection->ended = true;
+			(void)listen_for(connection);
+		}
+	}
 }
 
 void rail_tcp_close(struct rail_worker_pod *pod)

@@ -157,6 +157,34 @@ Test(dns_forward_load, frees_what_is_on_its_way_over_tcp)
 	cr_assert_eq(rig.watched_count, 0);
 }
 
+/* The most that one environment can keep: every query of it is answered truncated, late, and then
+ * not at all, which puts the end off by the time that is tried over TCP. */
+Test(dns_forward_load, what_c_ares_still_has_counts_for_its_environment)
+{
+	enum { HALF = RAIL_FORWARD_PENDING_MAXIMUM / 2, EVIL = 1, OTHER = 2 };
+	const struct rail_endpoint *upstream = &rig.servers[0].endpoint;
+	uint32_t number = 0;
+	int64_t start = clock_ms();
+
+	while (send_for(EVIL, number, upstream, 1, true) == 0)
+		number++;
+	cr_assert_eq(number, HALF);
+	run_until_received(HALF, 1000);
+	/* Late, and before c-ares repeats the last of them. */
+	run_for((int)(start + RAIL_FORWARD_DEADLINE_MS - 400 - clock_ms()));
+	for (size_t i = 0; i < HALF; i++)
+		answer(&rig.received[i], FLAG_TC, 100);
+	run_until_called(HALF, 2000);
+	cr_assert_leq(rail_forwarder_room(rig.forwarder), HALF);
+	/* Nobody waits any more, and yet: */
+	while (number < RAIL_FORWARD_PENDING_MAXIMUM &&
+	       send_for(EVIL, number, upstream, 1, true) == 0)
+		number++;
+	cr_assert_leq(number, HALF + 10);
+	cr_assert_eq(send_for(OTHER, number, &rig.servers[1].endpoint, 1, true), 0);
+	cr_assert_geq(rail_forwarder_room(rig.forwarder), HALF - 10);
+}
+
 /* The first server, and one that differs: a set for each number, wanted by an asker of its own. */
 static int send_to_set(uint32_t number)
 {
