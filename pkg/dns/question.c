@@ -6,7 +6,7 @@
 #include "pkg/base/bytes.h"
 #include "pkg/dns/forward.h"
 
-enum { FLAG_DNSSEC_OK = 1 };
+enum { FLAG_DNSSEC_OK = 1, FLAG_RECURSION = 2 };
 
 _Static_assert((int)RAIL_UPSTREAM_MAXIMUM == 8, "RAIL_QUESTION_SIZE has room for all upstreams");
 
@@ -34,11 +34,13 @@ int rail_question_init(struct rail_question *ret_question, const struct rail_end
 
 	if (upstream_count > RAIL_UPSTREAM_MAXIMUM)
 		return -EINVAL;
+	flags |= query->dnssec_ok ? FLAG_DNSSEC_OK : 0;
+	flags |= (query->header.flags & RAIL_DNS_FLAG_RD) != 0 ? FLAG_RECURSION : 0;
 	rail_write_u8(&writer, (uint8_t)upstream_count);
 	for (size_t i = 0; i < upstream_count; i++)
 		if (write_endpoint(&writer, &upstreams[i]) < 0)
 			return -EINVAL;
-	rail_write_u8(&writer, (uint8_t)(flags | (query->dnssec_ok ? FLAG_DNSSEC_OK : 0)));
+	rail_write_u8(&writer, (uint8_t)flags);
 	rail_write_u16(&writer, query->type);
 	rail_write_u16(&writer, query->class);
 	rail_write_bytes(&writer, query->name.wire, query->name.size);

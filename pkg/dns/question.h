@@ -8,9 +8,9 @@
 
 /*
  * A question as upstreams are asked it: which upstreams, in their order, and everything about the
- * client's query that their answer may depend on (name without its case, type, class, AD, CD and
- * DO). Two clients whose questions have the same bytes can be given the same answer, and no others
- * can.
+ * client's query that their answer may depend on (name without its case, type, class, RD, AD, CD
+ * and DO). Two clients whose questions have the same bytes can be given the same answer, and no
+ * others can.
  */
 
 enum {

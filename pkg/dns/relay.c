@@ -13,9 +13,8 @@ int rail_dns_upstream_query(const uint8_t *query, size_t query_size, uint16_t id
 	if (rail_dns_query_parse(query, query_size, &parsed) != RAIL_DNS_NOERROR)
 		return -EBADMSG;
 	rail_write_u16(&writer, id);
-	rail_write_u16(&writer,
-		       (uint16_t)(RAIL_DNS_FLAG_RD |
-				  (parsed.header.flags & (RAIL_DNS_FLAG_AD | RAIL_DNS_FLAG_CD))));
+	rail_write_u16(&writer, parsed.header.flags &
+					(RAIL_DNS_FLAG_RD | RAIL_DNS_FLAG_AD | RAIL_DNS_FLAG_CD));
 	rail_write_u16(&writer, 1);
 	rail_write_u16(&writer, 0);
 	rail_write_u16(&writer, 0);

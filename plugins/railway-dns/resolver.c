@@ -2,6 +2,7 @@
 
 #include <arpa/inet.h>
 #include <errno.h>
+#include <stdio.h>
 #include <string.h>
 #include <strings.h>
 
@@ -40,6 +41,28 @@ static const struct rail_json *dns_of(const struct rail_json *result, const char
 	return rail_json_get(rail_json_get(result, "dns"), key);
 }
 
+/* A link-local address with its scope, as a node on a network with router advertisements may have
+ * one (RFC 8106). What a scope means in the pod's place nobody says. */
+static bool is_scoped(const char *text, const char *place)
+{
+	char address[INET6_ADDRSTRLEN];
+	const char *percent = strchr(text, '%');
+	struct rail_endpoint endpoint;
+	size_t length = percent == NULL ? 0 : (size_t)(percent - text);
+
+	if (percent == NULL || length >= sizeof(address))
+		return false;
+	memcpy(address, text, length);
+	address[length] = '\0';
+	if (parse_server(address, &endpoint) < 0)
+		return false;
+	(void)fprintf(
+		stderr,
+		"railway-dns: %s: '%.64s' is left out: addresses with a scope are not asked\n",
+		place, text);
+	return true;
+}
+
 /* A list of addresses, as far as there is room. place: for the error. */
 static int add_servers(const struct rail_json *servers, const char *place,
 		       struct rail_resolver_settings *settings, struct rail_error *error)
@@ -55,6 +78,8 @@ static int add_servers(const struct rail_json *servers, const char *place,
 		const char *text = rail_json_string(value);
 		struct rail_endpoint endpoint;
 
+		if (text != NULL && is_scoped(text, place))
+			continue;
 		if (text == NULL || parse_server(text, &endpoint) < 0)
 			return rail_fail_code(error, RAIL_CODE_INVALID_CONFIG, EINVAL,
 					      "%s: '%.64s' is no address", place,

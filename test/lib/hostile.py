@@ -97,7 +97,7 @@ def measure(name, seconds):
 
 def steady(name, kind, seconds):
     """A query every 20 ms, answered or not, of that type ("%d" in the name: another name each time). Prints how many were
-    answered, how many were not within 1 s, and of the answered ones' times the median, p99 and the longest, in microseconds."""
+    answered with NOERROR, how many were not within 1 s, and of the answered ones' times the median, p99 and the longest, in microseconds."""
     client = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)
     client.connect(SERVER)
     start = now = time.monotonic()
@@ -110,9 +110,10 @@ def steady(name, kind, seconds):
             client.send(message)
             count += 1
         if select.select([client], [], [], max(0, min(due - now, 0.02)))[0]:
-            number = struct.unpack(">H", client.recv(4096)[:2])[0]
+            answer = client.recv(4096)
+            number = struct.unpack(">H", answer[:2])[0]
             now = time.monotonic()
-            if number in asked:
+            if number in asked and answer[3] & 15 == 0:
                 times.append(now - asked.pop(number))
         now = time.monotonic()
     in_time = sorted(round(t * 1e6) for t in times if t <= 1)
@@ -150,6 +151,56 @@ def unread(name, connections):
         held.append(connection)
     print("held", flush=True)
     sys.stdin.read()
+
+
+def receive(connection):
+    """A message, or b"" at the end; its length must be right."""
+    head = b""
+    while len(head) < 2 or len(head) < 2 + struct.unpack(">H", head[:2])[0]:
+        part = connection.recv(65537)
+        if not part:
+            assert not head, "the end came within a message"
+            return b""
+        head += part
+    return head[2:]
+
+
+def half_close(*names):
+    """Asks for all names on one connection, says that this was all, and prints how many answers come before the end."""
+    connection = connect()
+    connection.sendall(b"".join(framed(query(name, 1)) for name in names))
+    connection.shutdown(socket.SHUT_WR)
+    connection.settimeout(10)
+    data = b""
+    while part := connection.recv(65536):
+        data += part
+    count = 0
+    while data:
+        data = data[2 + struct.unpack(">H", data[:2])[0] :]
+        count += 1
+    print(count)
+
+
+def oversize(name):
+    """A query that waits for its answer, and behind it a message of 4,000 bytes: the answer comes, and then the end."""
+    connection = connect()
+    connection.settimeout(10)
+    connection.sendall(framed(query(name, 1)) + struct.pack(">H", 4000) + b"x" * 40)
+    print(len(receive(connection)) > 12, receive(connection) == b"")
+
+
+def keep_open(name, slow):
+    """Two connections, one that has been answered and one whose answer is slow; prints what comes of them, a line each."""
+    idle, busy = connect(), connect()
+    idle.sendall(framed(query(name)))
+    assert receive(idle)
+    busy.sendall(framed(query(slow, 1)))
+    print("held", flush=True)
+    for each in idle, busy:
+        each.settimeout(10)
+        start = time.monotonic()
+        first = receive(each)
+        print("answer" if first else "end", "end" if first and not receive(each) else "", flush=True)
 
 
 def enter(pod):

@@ -87,3 +87,30 @@ beside() {
 	kept
 	[ "$(grep -c ' kept.example.com$' "$NODE/asked.127.0.0.2")" = 1 ]
 }
+
+@test "what one pod has at most of what all share" {
+	setup_pods
+	"${HOSTILE[@]}" ask example.com 4 hostile >"$NODE/asked" 3>&- &
+	HELPERS+=($!)
+	eventually test -s "$NODE/asked"
+	# Its queries that wait, and those of them that it had before.
+	[ "$(metric forward_waiting)" = 256 ]
+	in_netns hostile python3 - 3>&- <<-'END' &
+		import socket, sys, time
+		held = [socket.create_connection(("fd12::10", 53), 5) for _ in range(64)]
+		for each in held:
+		    try:
+		        each.sendall(b"\0")
+		    except OSError:
+		        pass
+		time.sleep(20)
+	END
+	HELPERS+=($!)
+	has_all() { [ "$(metric tcp_connections)" = 32 ]; }
+	eventually has_all
+	steady "$NODE/beside"
+	[ "$(metric tcp_connections)" -le 32 ]
+	cat "$NODE/beside.private"
+	read -r _ lost _ <"$NODE/beside.private"
+	[ "$lost" = 0 ]
+}

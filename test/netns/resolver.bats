@@ -304,6 +304,12 @@ ttl() { # POD DIG-ARGUMENTS...: of the first record of answer or authority
 		[ "$(query configured $transport A example.com)" = 192.0.2.2 ]
 		[ "$(query runtime $transport A example.com)" = 192.0.2.3 ]
 	done
+	# An address that is of use on one link only is left out, and said.
+	CAP_ARGS='{"dns":{"Servers":["fe80::1%eth0","127.0.0.3"]}}' pod_add scoped production api 2>"$NODE/stderr"
+	[ "$(query scoped A example.com)" = 192.0.2.3 ]
+	grep -q "runtimeConfig.dns.servers: 'fe80::1%eth0' is left out" "$NODE/stderr"
+	CAP_ARGS='{"dns":{"Servers":["fe80::1%eth0"]}}' pod_add only-scoped production api
+	[ "$(query only-scoped A example.com)" = 192.0.2.2 ]
 	# What is private is not: the upstreams would answer anything.
 	[ "$(rcode configured A nosuch.railway.internal)" = NXDOMAIN ]
 	[ "$(rcode configured A RAILWAY.INTERNAL)" = NOERROR ]
@@ -446,6 +452,70 @@ ttl() { # POD DIG-ARGUMENTS...: of the first record of answer or authority
 	[ "$(asked 127.0.0.2 one.example.com)" = 1 ]
 }
 
+@test "the node's resolv.conf is replaced, as a file and as the file that it is a link to" {
+	upstream 127.0.0.2 53 192.0.2.2
+	upstream 127.0.0.3 53 192.0.2.3
+	mkdir -p "$NODE/etc" "$NODE/elsewhere"
+	for n in 2 3; do
+		echo "nameserver 127.0.0.$n" >"$NODE/elsewhere/$n"
+	done
+	mount --bind "$NODE/etc" /etc
+	cp "$NODE/elsewhere/2" /etc/resolv.conf
+	resolver_start
+	pod_add one production api >/dev/null
+	answers() { [ "$(query one A "$RANDOM$RANDOM.example.com")" = "192.0.2.$1" ]; }
+	answers 2
+	cp "$NODE/elsewhere/3" /etc/resolv.conf.new
+	mv /etc/resolv.conf.new /etc/resolv.conf
+	eventually answers 3
+	# As systemd-resolved has it: a link, and behind it a file that is put in another's place.
+	cp "$NODE/elsewhere/2" "$NODE/elsewhere/stub"
+	ln -s "$NODE/elsewhere/stub" /etc/resolv.conf.new
+	mv -T /etc/resolv.conf.new /etc/resolv.conf
+	eventually answers 2
+	cp "$NODE/elsewhere/3" "$NODE/elsewhere/stub.new"
+	mv "$NODE/elsewhere/stub.new" "$NODE/elsewhere/stub"
+	eventually answers 3
+	umount /etc
+}
+
+@test "ADD and DEL return when the worker has done it, not before" {
+	resolver_start
+	ask() { timeout "$1" "$TOOLS/resolver_tool" ask /run/railway/resolver.sock "${@:2}"; }
+	ip netns add one
+	ip -n one link set lo up
+	ip -n one addr add fd12::10/128 dev lo nodad
+	"$TOOLS/resolver_tool" put /var/lib/railway /run/railway production api one one /run/netns/one
+	for request in "add one /run/netns/one" "check one" "remove one"; do
+		kill -STOP "$(resolver_worker)"
+		# shellcheck disable=SC2086 # words
+		run ask 1 $request
+		[ "$status" = 124 ]
+		kill -CONT "$(resolver_worker)"
+		# shellcheck disable=SC2086
+		ask 10 $request
+	done
+	# Nor when there is none at the moment: the next one does it.
+	kill -STOP "$(resolver_worker)"
+	ask 10 add one /run/netns/one 3>&- &
+	asked=$!
+	kill -KILL "$(resolver_worker)"
+	wait "$asked"
+	[ "$(query one AAAA api.railway.internal | grep -c '^fd')" = 1 ]
+}
+
+@test "the worker that runs has restricted itself by Landlock, where the kernel has it" {
+	[ "$VARIANT" != asan ] || skip "a sanitizer's worker is the same one, and traced slowly"
+	grep -q landlock /sys/kernel/security/lsm || mount -t securityfs securityfs /sys/kernel/security
+	grep -q landlock /sys/kernel/security/lsm || skip "this kernel has no Landlock"
+	mkdir -p "$NODE/traced"
+	printf '#!/bin/sh\nexec strace -D -f -q -o "%s" -e trace=landlock_restrict_self,seccomp "%s/railway-resolverd" "$@"\n' "$NODE/calls" "$BIN" \
+		>"$NODE/traced/railway-resolverd"
+	chmod +x "$NODE/traced/railway-resolverd"
+	BIN=$NODE/traced resolver_start
+	grep -E "^$(resolver_worker) +landlock_restrict_self\(.*= 0$" "$NODE/calls"
+}
+
 @test "registration is for root, and for messages that are what they say" {
 	resolver_start
 	socket=/run/railway/resolver.sock
@@ -539,6 +609,21 @@ import socket; s = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET); s.conne
 	query api A one.example.com >/dev/null
 	query api A one.example.com >/dev/null
 	rcode api A fail.example.com >/dev/null
+	# Two who ask the same while it is on its way, in spellings of their own.
+	for name in slow.example.com SLOW.example.com; do
+		query api A "$name" >"$NODE/$name" 3>&- &
+		HELPERS+=($!)
+	done
+	is_waiting() { [ "$(metric forward_waiting)" = 2 ] && [ "$(metric forward_sockets)" = 1 ]; }
+	eventually is_waiting
+	is_answered() { [ "$(metric forward_waiting)" = 0 ]; }
+	eventually is_answered
+	rcode api +time=6 A silent.example.com >/dev/null
+	rcode api +edns=1 +noednsneg AAAA api.railway.internal >/dev/null
+	# Larger than any query may be.
+	ip netns exec api python3 -c 'import socket; socket.socket(socket.AF_INET6, socket.SOCK_DGRAM).sendto(bytes(3000), ("fd12::10", 53))'
+	is_dropped() { [ "$(metric queries_dropped_total)" = 1 ]; }
+	eventually is_dropped
 
 	curl -s -D "$NODE/head" --unix-socket "$NODE/metrics" http://resolver/metrics >"$NODE/text"
 	grep -q '^HTTP/1.0 200' "$NODE/head"
@@ -548,19 +633,26 @@ import socket; s = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET); s.conne
 	[ "$(metric 'queries_total{environment="production",type="AAAA",answer="NOERROR"}')" = 4 ]
 	[ "$(metric 'queries_total{environment="production",type="A",answer="NODATA"}')" = 1 ]
 	[ "$(metric 'queries_total{environment="production",type="AAAA",answer="NXDOMAIN"}')" = 1 ]
-	[ "$(metric 'queries_total{environment="production",type="A",answer="NOERROR"}')" = 2 ]
-	[ "$(metric 'queries_total{environment="production",type="A",answer="SERVFAIL"}')" = 1 ]
+	[ "$(metric 'queries_total{environment="production",type="A",answer="NOERROR"}')" = 4 ]
+	[ "$(metric 'queries_total{environment="production",type="A",answer="SERVFAIL"}')" = 2 ]
+	# BADVERS
+	[ "$(metric 'queries_total{environment="production",type="AAAA",answer="other"}')" = 1 ]
 	[ "$(metric 'queries_total{environment="a \"quoted\\\\ name",type="AAAA",answer="NOERROR"}')" = 1 ]
 	[ "$(metric cache_hits_total)" = 1 ]
-	[ "$(metric cache_misses_total)" = 2 ]
-	[ "$(metric cache_entries)" = 1 ]
-	[ "$(metric forward_questions_total)" = 2 ]
+	[ "$(metric cache_misses_total)" = 5 ]
+	[ "$(metric cache_entries)" = 2 ]
+	[ "$(metric forward_questions_total)" = 4 ]
+	[ "$(metric forward_joined_total)" = 1 ]
+	[ "$(metric forward_failures_total)" = 1 ]
 	[ "$(metric pods_registered)" = 2 ]
 	[ "$(metric pods_served)" = 2 ]
 	[ "$(metric worker_starts_total)" = 1 ]
-	[ "$(metric 'answer_duration_seconds_count{source="local"}')" = 8 ]
-	[ "$(metric 'answer_duration_seconds_count{source="forwarded"}')" = 2 ]
-	[ "$(metric 'answer_duration_seconds_bucket{source="local",le="+Inf"}')" = 8 ]
+	[ "$(metric 'answer_duration_seconds_count{source="local"}')" = 9 ]
+	[ "$(metric 'answer_duration_seconds_count{source="forwarded"}')" = 5 ]
+	[ "$(metric 'answer_duration_seconds_bucket{source="local",le="+Inf"}')" = 9 ]
+	# Each bucket has what is in those below it: two at once, two that took a second, and the silent one.
+	[ "$(metric 'answer_duration_seconds_bucket{source="forwarded",le="0.5"}')" = 2 ]
+	[ "$(metric 'answer_duration_seconds_bucket{source="forwarded",le="2"}')" = 4 ]
 
 	kill -KILL "$(resolver_worker)"
 	query api +time=5 AAAA api.railway.internal >/dev/null

@@ -79,6 +79,7 @@ static const struct family gauges[RAIL_METRICS_GAUGE_COUNT] = {
 	[RAIL_METRICS_CACHE_ENTRIES] = {"cache_entries", "Public answers that are kept."},
 	[RAIL_METRICS_CACHE_BYTES] = {"cache_bytes", "Their size."},
 	[RAIL_METRICS_WAITING] = {"forward_waiting", "Clients that wait for an upstream."},
+	[RAIL_METRICS_FORWARD_SOCKETS] = {"forward_sockets", "Sockets to upstreams."},
 	[RAIL_METRICS_CONNECTIONS] = {"tcp_connections", "Connections of pods."},
 	[RAIL_METRICS_PODS] = {"pods_served", "Pods whose sockets the worker serves."},
 };

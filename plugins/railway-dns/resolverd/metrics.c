@@ -70,8 +70,27 @@ static enum rail_metrics_type type_of(uint16_t type)
 	}
 }
 
-static enum rail_metrics_answer answer_of(const struct rail_dns_header *header)
+/* Of an answer of ours: its OPT, where it has one, is the end of it, without options (RFC 6891
+ * 6.1.2). */
+static uint8_t extended_rcode(const uint8_t *answer, size_t size)
 {
+	struct rail_reader reader = rail_reader_init(answer, size);
+
+	if (size < RAIL_DNS_OPT_SIZE)
+		return 0;
+	(void)rail_read_view(&reader, size - RAIL_DNS_OPT_SIZE);
+	if (rail_read_u8(&reader) != 0 || rail_read_u16(&reader) != RAIL_DNS_TYPE_OPT)
+		return 0;
+	(void)rail_read_u16(&reader); /* UDP size */
+	return rail_read_u8(&reader);
+}
+
+static enum rail_metrics_answer answer_of(const struct rail_dns_header *header,
+					  const uint8_t *answer, size_t size)
+{
+	/* BADVERS, which is nothing but this. */
+	if (header->additional_count != 0 && extended_rcode(answer, size) != 0)
+		return RAIL_METRICS_OTHER_ANSWER;
 	switch (header->flags & RAIL_DNS_FLAG_RCODE) {
 	case RAIL_DNS_NOERROR:
 		return header->answer_count != 0 ? RAIL_METRICS_NOERROR : RAIL_METRICS_NODATA;
@@ -101,7 +120,7 @@ void rail_metrics_count_answer(struct rail_metrics_environment *environment, con
 			(void)rail_read_view(&reader, length);
 		type = rail_read_u16(&reader);
 	}
-	rail_metric_add(&environment->answers[type_of(type)][answer_of(&header)], 1);
+	rail_metric_add(&environment->answers[type_of(type)][answer_of(&header, answer, size)], 1);
 }
 
 void rail_metrics_observe(struct rail_metrics_histogram *histogram, uint64_t duration_us,

@@ -64,9 +64,10 @@ enum rail_metrics_counter {
 enum rail_metrics_gauge {
 	RAIL_METRICS_CACHE_ENTRIES,
 	RAIL_METRICS_CACHE_BYTES,
-	RAIL_METRICS_WAITING,	  /* clients, for an upstream's answer */
-	RAIL_METRICS_CONNECTIONS, /* over TCP */
-	RAIL_METRICS_PODS,	  /* that the worker serves */
+	RAIL_METRICS_WAITING,	      /* clients, for an upstream's answer */
+	RAIL_METRICS_FORWARD_SOCKETS, /* to upstreams */
+	RAIL_METRICS_CONNECTIONS,     /* over TCP */
+	RAIL_METRICS_PODS,	      /* that the worker serves */
 	RAIL_METRICS_GAUGE_COUNT,
 };
 

@@ -355,6 +355,7 @@ void rail_forward_measure(const struct rail_forward *forward)
 	rail_metric_set(&gauges[RAIL_METRICS_CACHE_ENTRIES], cache.count);
 	rail_metric_set(&gauges[RAIL_METRICS_CACHE_BYTES], cache.size);
 	rail_metric_set(&gauges[RAIL_METRICS_WAITING], forward->waiter_count);
+	rail_metric_set(&gauges[RAIL_METRICS_FORWARD_SOCKETS], forward->watches.count);
 }
 
 int rail_forward_timeout_ms(struct rail_forward *forward)

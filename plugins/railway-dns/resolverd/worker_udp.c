@@ -170,8 +170,11 @@ static bool serve_batch(struct rail_worker_pod *pod)
 
 		/* Nobody listens at port 0: whoever wrote that means somebody else. */
 		if ((header->msg_flags & MSG_TRUNC) != 0 ||
-		    header->msg_namelen != sizeof(client.address) || client.address.sin6_port == 0)
+		    header->msg_namelen != sizeof(client.address) ||
+		    client.address.sin6_port == 0) {
+			rail_worker_count(pod->worker, RAIL_METRICS_DROPPED);
 			continue;
+		}
 
 		size_t size = answer_query(pod, &client, udp->queries[i], udp->received[i].msg_len,
 					   udp->answers[answer_count]);

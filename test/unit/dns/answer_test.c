@@ -110,6 +110,61 @@ static unsigned int number_in(const struct wire_message *answer, size_t index)
 	return wire_u16(answer->bytes + answer->records[index].data + 14);
 }
 
+/* AddressSanitizer's (sanitizer/allocator_interface.h). */
+typedef void malloc_hook(const volatile void *, size_t);
+typedef void free_hook(const volatile void *);
+__attribute__((weak)) int __sanitizer_install_malloc_and_free_hooks(malloc_hook *, free_hook *);
+
+static size_t allocations;
+
+static void count_malloc(const volatile void *pointer, size_t size)
+{
+	(void)pointer;
+	(void)size;
+	allocations++;
+}
+
+static void count_free(const volatile void *pointer)
+{
+	(void)pointer;
+}
+
+Test(dns_answer, allocates_nothing)
+{
+	static const struct {
+		const char *name;
+		unsigned int type;
+	} rows[] = {
+		{"api.railway.internal", RAIL_DNS_TYPE_AAAA},
+		{"API-1.api.railway.internal", RAIL_DNS_TYPE_ANY},
+		{"idle.railway.internal", RAIL_DNS_TYPE_A},
+		{"nosuch.railway.internal", RAIL_DNS_TYPE_AAAA},
+		{"_services.railway.internal", RAIL_DNS_TYPE_TXT},
+		{"1." HOST_REVERSE, RAIL_DNS_TYPE_PTR},
+		{"www.example.com", RAIL_DNS_TYPE_A},
+	};
+	const struct rail_dns_options options = {.ttl_s = TTL_S};
+	ZONE = make_zone();
+	static uint8_t answer[RAIL_DNS_MESSAGE_MAXIMUM];
+	void *volatile seen;
+
+	if (__sanitizer_install_malloc_and_free_hooks == NULL)
+		cr_skip_test("built without a sanitizer: allocations cannot be counted");
+	cr_assert_gt(__sanitizer_install_malloc_and_free_hooks(count_malloc, count_free), 0);
+	seen = malloc(1);
+	free(seen);
+	cr_assert_eq(allocations, 1);
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		struct wire_query query = wire_query_of(rows[i].name, rows[i].type);
+		size_t before = allocations;
+		size_t size;
+
+		(void)rail_dns_answer(zone, &options, query.bytes, query.size, answer,
+				      sizeof(answer), &size);
+		cr_assert_eq(allocations, before, "%s", rows[i].name);
+	}
+}
+
 enum outcome { DATA, NODATA, NXDOMAIN, REFUSED, FORWARD };
 
 Test(dns_answer, decides_by_name_and_type)

@@ -135,16 +135,14 @@ Test(dns_question, differs_with_whatever_the_answer_may_depend_on)
 		question_of(one, 2, "api", TYPE_TXT, 0, false),
 		question_of(one, 2, "api", TYPE_A, RAIL_DNS_FLAG_CD, false),
 		question_of(one, 2, "api", TYPE_A, RAIL_DNS_FLAG_AD, false),
+		question_of(one, 2, "api", TYPE_A, RAIL_DNS_FLAG_RD, false),
 		question_of(one, 2, "api", TYPE_A, 0, true),
 	};
 	const struct rail_question upper = question_of(one, 2, "API", TYPE_A, 0, false);
-	const struct rail_question recursive =
-		question_of(one, 2, "api", TYPE_A, RAIL_DNS_FLAG_RD, false);
 
 	for (size_t i = 0; i < sizeof(others) / sizeof(others[0]); i++)
 		cr_expect(!is_same(&base, &others[i]), "%zu", i);
 	cr_expect(is_same(&base, &upper));
-	cr_expect(is_same(&base, &recursive));
 }
 
 Test(dns_question, has_room_for_the_longest)

@@ -31,9 +31,9 @@ Test(dns_relay, asks_upstream_nothing_but_the_question)
 		unsigned int expected_flags;
 		bool expected_do;
 	} rows[] = {
-		{0x0000, false, 0, 0x0100, false}, {0x0100, true, 0x8000, 0x0100, true},
+		{0x0000, false, 0, 0x0000, false}, {0x0100, true, 0x8000, 0x0100, true},
 		{0x0130, true, 0, 0x0130, false},  {0x07ff, true, 0xffff, 0x0130, true},
-		{0x0010, false, 0, 0x0110, false},
+		{0x0010, false, 0, 0x0010, false},
 	};
 
 	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
