@@ -9,6 +9,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "pkg/base/file.h"
 #include "pkg/base/pause.h"
 #include "pkg/dns/forward.h"
 #include "pkg/dns/message.h"
@@ -26,6 +27,7 @@ struct rail_ares {
 	ares_channel channel;
 	enum rail_ares_kind kind;
 	struct rail_ares_hooks hooks;
+	size_t upstream_count;
 	size_t in_flight;
 	size_t sent;
 	uint64_t cause;
@@ -238,6 +240,7 @@ struct rail_ares *rail_ares_new(enum rail_ares_kind kind, const struct rail_endp
 	if (ares == NULL)
 		return NULL;
 	ares->kind = kind;
+	ares->upstream_count = upstream_count;
 	LIST_INIT(&ares->queries);
 	ares->hooks = *hooks;
 	if (ares_library_init(ARES_LIB_INIT_ALL) != ARES_SUCCESS) {
@@ -310,13 +313,15 @@ static void answered(void *argument, int status, int timeouts, unsigned char *me
 	struct rail_ares *ares = query->ares;
 	int outcome = errno_of(status);
 
-	(void)timeouts;
 	LIST_REMOVE(query, link);
 	ares->in_flight--;
 	if (outcome == 0 && (message == NULL || size < 0))
 		outcome = -EIO;
 	if (outcome == 0 && is_cut(ares, (size_t)size))
 		outcome = -EMSGSIZE;
+	/* In a second round nobody can tell. */
+	if ((outcome == 0 || outcome == -EMSGSIZE) && (size_t)timeouts < ares->upstream_count)
+		ares->hooks.heard(ares->hooks.context, query, (size_t)timeouts);
 	if (outcome == 0)
 		query->answered(query, 0, message, (size_t)size);
 	else
@@ -329,6 +334,7 @@ void rail_ares_send(struct rail_ares *ares, const uint8_t *bytes, size_t size,
 	query->ares = ares;
 	query->bytes = bytes;
 	query->size = size;
+	query->sent_ms = rail_monotonic_ms();
 	LIST_INSERT_HEAD(&ares->queries, query, link);
 	if (ares->in_flight == 0) {
 		ares->sent = 0;

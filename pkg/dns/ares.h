@@ -25,12 +25,16 @@ enum rail_ares_kind {
 	RAIL_ARES_KIND_COUNT,
 };
 
-/* Neither may call anything of this module. */
+struct rail_ares_query;
+
+/* None may call anything of this module. */
 struct rail_ares_hooks {
 	/* A socket was opened and is about to be used; false: close it again. */
 	bool (*admit)(void *context, int fd);
 	/* As rail_forwarder_hooks.watch. */
 	void (*watch)(void *context, struct rail_ares *ares, int fd, bool readable, bool writable);
+	/* The upstream of that number has answered, after those before it did not in time. */
+	void (*heard)(void *context, const struct rail_ares_query *query, size_t upstream);
 	void *context;
 };
 
@@ -48,6 +52,7 @@ struct rail_ares_query {
 	/* rail_ares_send's, while it is on its way. */
 	const uint8_t *bytes;
 	size_t size;
+	int64_t sent_ms; /* CLOCK_MONOTONIC */
 	LIST_ENTRY(rail_ares_query) link;
 	struct rail_ares *ares; /* set by rail_ares_send */
 };

@@ -19,10 +19,15 @@ enum {
 	CHANNEL_BUDGET_MS = RAIL_FORWARD_DEADLINE_MS - 200,
 	/* Where TCP leads nowhere there is the truncated answer, and a client that waits for it. */
 	CHANNEL_BUDGET_TCP_MS = 1500,
+	SILENT_MS = 30000, /* one that does not answer is asked last for so long */
 };
 
+typedef uint8_t upstream_order[RAIL_UPSTREAM_MAXIMUM];
+
 struct slot {
+	struct rail_upstream_set *set;
 	struct rail_ares *channel;
+	upstream_order order; /* in which it asks them */
 	int64_t used_ms;
 };
 
@@ -30,7 +35,9 @@ struct rail_upstream_set {
 	struct rail_upstreams *upstreams;
 	uint64_t asker; /* for whom it was made */
 	struct rail_endpoint endpoints[RAIL_UPSTREAM_MAXIMUM];
-	size_t endpoint_count; /* 0: an unused set */
+	size_t endpoint_count;			      /* 0: an unused set */
+	int64_t heard_ms[RAIL_UPSTREAM_MAXIMUM];      /* when each has last answered */
+	int64_t silent_end_ms[RAIL_UPSTREAM_MAXIMUM]; /* until then it is asked after the others */
 	struct slot slots[RAIL_ARES_KIND_COUNT][SET_CHANNEL_MAXIMUM];
 	size_t turn[RAIL_ARES_KIND_COUNT];
 	size_t holders;
@@ -69,7 +76,7 @@ static bool is_fair(size_t own, size_t all, size_t maximum)
 
 static bool admit_socket(void *context, int fd)
 {
-	const struct rail_upstream_set *set = context;
+	const struct rail_upstream_set *set = ((const struct slot *)context)->set;
 	struct rail_upstreams *upstreams = set->upstreams;
 	struct rail_ares **sockets;
 	size_t capacity;
@@ -93,7 +100,7 @@ static bool admit_socket(void *context, int fd)
 static void watch_socket(void *context, struct rail_ares *channel, int fd, bool readable,
 			 bool writable)
 {
-	struct rail_upstream_set *set = context;
+	struct rail_upstream_set *set = ((const struct slot *)context)->set;
 	struct rail_upstreams *upstreams = set->upstreams;
 	struct rail_ares **owner = &upstreams->sockets[fd];
 
@@ -108,6 +115,34 @@ static void watch_socket(void *context, struct rail_ares *channel, int fd, bool 
 		set->socket_count--;
 	}
 	upstreams->hooks.watch(upstreams->hooks.context, fd, readable, writable);
+}
+
+/*
+ * An upstream that a query was waiting for in vain, and that has answered no other one meanwhile,
+ * is asked last for a while, or every question would wait for it first.
+ */
+static void hear(void *context, const struct rail_ares_query *query, size_t upstream)
+{
+	const struct slot *slot = context;
+	struct rail_upstream_set *set = slot->set;
+	int64_t now = now_ms();
+
+	set->heard_ms[slot->order[upstream]] = now;
+	set->silent_end_ms[slot->order[upstream]] = 0;
+	for (size_t i = 0; i < upstream; i++)
+		if (set->heard_ms[slot->order[i]] < query->sent_ms)
+			set->silent_end_ms[slot->order[i]] = now + SILENT_MS;
+}
+
+static void make_order(const struct rail_upstream_set *set, upstream_order ret_order)
+{
+	int64_t now = now_ms();
+	size_t count = 0;
+
+	for (int silent = 0; silent <= 1; silent++)
+		for (size_t i = 0; i < set->endpoint_count; i++)
+			if ((set->silent_end_ms[i] > now) == (silent == 1))
+				ret_order[count++] = (uint8_t)i;
 }
 
 static void close_slot(struct rail_upstream_set *set, struct slot *slot)
@@ -258,15 +293,21 @@ static bool open_slot(struct rail_upstream_set *set, enum rail_ares_kind kind, s
 	const struct rail_ares_hooks hooks = {
 		.admit = admit_socket,
 		.watch = watch_socket,
-		.context = set,
+		.heard = hear,
+		.context = slot,
 	};
+	struct rail_endpoint endpoints[RAIL_UPSTREAM_MAXIMUM];
 
 	if (!is_fair(set->channel_count, upstreams->channel_count, CHANNEL_MAXIMUM))
 		visit_slots(upstreams, close_where_idle, 0);
 	if (!is_fair(set->channel_count, upstreams->channel_count, CHANNEL_MAXIMUM))
 		return false;
+	slot->set = set;
+	make_order(set, slot->order);
+	for (size_t i = 0; i < set->endpoint_count; i++)
+		endpoints[i] = set->endpoints[slot->order[i]];
 	slot->channel = rail_ares_new(
-		kind, set->endpoints, set->endpoint_count,
+		kind, endpoints, set->endpoint_count,
 		kind == RAIL_ARES_TCP ? CHANNEL_BUDGET_TCP_MS : CHANNEL_BUDGET_MS, &hooks);
 	if (slot->channel == NULL)
 		return false;
@@ -276,22 +317,30 @@ static bool open_slot(struct rail_upstream_set *set, enum rail_ares_kind kind, s
 	return true;
 }
 
-/* Busy, and may have more queries with its source port. */
-static bool is_in_turn(const struct slot *slot)
+/* Busy, asks in this order, and may have more queries with its source port. */
+static bool is_in_turn(const struct slot *slot, const upstream_order order)
 {
 	return slot->channel != NULL && rail_ares_in_flight(slot->channel) > 0 &&
-	       rail_ares_sent(slot->channel) < CHANNEL_QUERIES;
+	       rail_ares_sent(slot->channel) < CHANNEL_QUERIES &&
+	       memcmp(slot->order, order, sizeof(slot->order)) == 0;
+}
+
+/* Whether it would be of use when it is idle: a channel keeps its upstreams and their order. */
+static bool is_stale(const struct slot *slot, const upstream_order order)
+{
+	return memcmp(slot->order, order, sizeof(slot->order)) != 0 ||
+	       rail_ares_is_spoilt(slot->channel);
 }
 
 /* The next one that is in turn or, where there is none, the next one. */
 static struct slot *next_in_turn(struct rail_upstream_set *set, enum rail_ares_kind kind,
-				 bool any_in_turn)
+				 const upstream_order order, bool any_in_turn)
 {
 	for (size_t step = 1; step <= SET_CHANNEL_MAXIMUM; step++) {
 		size_t i = (set->turn[kind] + step) % SET_CHANNEL_MAXIMUM;
 		struct slot *slot = &set->slots[kind][i];
 
-		if (slot->channel == NULL || (any_in_turn && !is_in_turn(slot)))
+		if (slot->channel == NULL || (any_in_turn && !is_in_turn(slot, order)))
 			continue;
 		set->turn[kind] = i;
 		return slot;
@@ -311,19 +360,21 @@ static struct slot *pick_slot(struct rail_upstream_set *set, enum rail_ares_kind
 	struct slot *slots = set->slots[kind];
 	struct slot *idle = NULL;
 	struct slot *empty = NULL;
+	upstream_order order = {0};
 	size_t in_turn = 0;
 
+	make_order(set, order);
 	for (size_t i = 0; i < SET_CHANNEL_MAXIMUM; i++) {
 		struct slot *slot = &slots[i];
 
-		if (is_in_turn(slot))
+		if (is_in_turn(slot, order))
 			in_turn++;
 		else if (slot->channel == NULL)
 			empty = empty == NULL ? slot : empty;
 		else if (rail_ares_in_flight(slot->channel) == 0)
 			idle = idle == NULL ? slot : idle;
 	}
-	if (idle != NULL && rail_ares_is_spoilt(idle->channel)) {
+	if (idle != NULL && is_stale(idle, order)) {
 		close_slot(set, idle);
 		empty = idle;
 		idle = NULL;
@@ -334,7 +385,7 @@ static struct slot *pick_slot(struct rail_upstream_set *set, enum rail_ares_kind
 		set->turn[kind] = (size_t)(idle - slots);
 		return idle;
 	}
-	return next_in_turn(set, kind, in_turn > 0);
+	return next_in_turn(set, kind, order, in_turn > 0);
 }
 
 int rail_upstreams_ask(struct rail_upstream_set *set, enum rail_ares_kind kind,

@@ -213,8 +213,14 @@ ttl() { # POD DIG-ARGUMENTS...: of the first record of answer or authority
 	resolver_start
 	pod_add one production api >/dev/null
 	worker=$(resolver_worker)
+	# More than a batch of queries is there when it goes on.
+	kill -STOP "$worker"
+	ip netns exec one python3 "$BATS_TEST_DIRNAME/../lib/hostile.py" names railway.internal 28 0.1
 	strace -f -q -o "$NODE/calls" -p "$worker" 2>"$NODE/strace" 3>&- &
 	tracer=$!
+	has_tracer() { grep -q "^TracerPid:.*[1-9]" "/proc/$worker/status"; }
+	eventually has_tracer
+	kill -CONT "$worker"
 	# It waits in the kernel, and is seen to come out of there.
 	is_traced() { query one AAAA api.railway.internal >/dev/null && grep -q recvmmsg "$NODE/calls"; }
 	eventually is_traced
@@ -227,6 +233,8 @@ ttl() { # POD DIG-ARGUMENTS...: of the first record of answer or authority
 	kill -INT "$tracer"
 	wait "$tracer" || true
 	[ "$(resolver_worker)" = "$worker" ]
+	grep -q 'recvmmsg(.*= 32$' "$NODE/calls"
+	grep -q 'sendmmsg(.*= 32$' "$NODE/calls"
 	grep -q 'socket(AF_INET, SOCK_DGRAM' "$NODE/calls"
 	refute grep -vE 'socket\(AF_INET6?, SOCK_(DGRAM|STREAM)' <(grep 'socket(' "$NODE/calls")
 	# c-ares looks for randomness that it does not need, and finds no file.

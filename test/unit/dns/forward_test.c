@@ -446,6 +446,12 @@ static void second_answers(const struct received *received)
 		answer(received, 0, 100);
 }
 
+static void first_answers(const struct received *received)
+{
+	if (received->server == &rig.servers[0])
+		answer(received, 0, 100);
+}
+
 Test(dns_forward, asks_the_second_where_the_first_is_silent)
 {
 	struct rail_endpoint both[] = {rig.servers[0].endpoint, rig.servers[1].endpoint};
@@ -457,6 +463,48 @@ Test(dns_forward, asks_the_second_where_the_first_is_silent)
 	expect_answer(1, 0, 100);
 	cr_assert_lt(rig.outcomes[1].at_ms - start, 1500);
 	cr_assert_eq(rig.received[0].server, &rig.servers[0]);
+}
+
+/* Not so one that answers others meanwhile, as a recursive one that looks for a name. */
+Test(dns_forward, remembers_for_a_while_who_is_silent)
+{
+	const struct rail_endpoint both[] = {rig.servers[0].endpoint, rig.servers[1].endpoint};
+	int64_t start;
+
+	/* The first is silent for this one name only. */
+	cr_assert_eq(send_to(0, both, 2, true), 0);
+	run_until_received(1, 500);
+	rig.react = answer_briefly;
+	cr_assert_eq(send_to(1, both, 2, true), 0);
+	run_until_called(2, 2000);
+	cr_assert_eq(rig.received[rig.received_count - 1].server, &rig.servers[1]);
+	rig.react = second_answers;
+	start = clock_ms();
+	cr_assert_eq(send_to(2, both, 2, true), 0);
+	run_until_called(3, 2000);
+	cr_assert_geq(clock_ms() - start, 400, "the first is still asked first");
+	/* And now it has answered nobody. */
+	for (uint32_t i = 3; i < 6; i++) {
+		size_t received = rig.received_count;
+
+		start = clock_ms();
+		cr_assert_eq(send_to(i, both, 2, true), 0);
+		run_until_called(i + 1, 2000);
+		cr_assert_lt(clock_ms() - start, 400);
+		cr_assert_eq(rig.received_count, received + 1);
+	}
+	/* Where the other one is silent it is asked. */
+	rig.react = first_answers;
+	cr_assert_eq(send_to(6, both, 2, true), 0);
+	run_until_called(7, 2000);
+	start = clock_ms();
+	cr_assert_eq(send_to(7, both, 2, true), 0);
+	run_until_called(8, 2000);
+	cr_assert_lt(clock_ms() - start, 400);
+	for (uint32_t i = 0; i < 8; i++) {
+		cr_assert_eq(rig.outcomes[i].calls, 1);
+		cr_assert_eq(rig.outcomes[i].outcome, 0);
+	}
 }
 
 Test(dns_forward, asks_the_second_at_once_where_the_first_refuses)
