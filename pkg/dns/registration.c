@@ -217,7 +217,7 @@ static int send_request(int fd, const struct rail_registration_request *request,
 	return 0;
 }
 
-static int receive_reply(int fd, int64_t deadline_ms, struct rail_error *ret_outcome,
+static int receive_reply(int fd, int64_t deadline_ms, int limit_ms, struct rail_error *ret_outcome,
 			 struct rail_error *error)
 {
 	uint8_t bytes[RAIL_REGISTRATION_MESSAGE_SIZE];
@@ -228,7 +228,7 @@ static int receive_reply(int fd, int64_t deadline_ms, struct rail_error *ret_out
 	if (ready == 0)
 		return rail_fail_code(error, RAIL_CODE_TRY_AGAIN, ETIMEDOUT,
 				      "railway-resolverd did not answer within %d s",
-				      RAIL_REGISTRATION_DEADLINE_MS / 1000);
+				      limit_ms / 1000);
 
 	/* MSG_TRUNC makes the message's whole size the result. */
 	ssize_t size = recv(fd, bytes, sizeof(bytes), MSG_TRUNC);
@@ -244,10 +244,11 @@ static int receive_reply(int fd, int64_t deadline_ms, struct rail_error *ret_out
 	return 0;
 }
 
-int rail_registration_ask(const char *socket_path, const struct rail_registration_request *request,
-			  int netns_fd, struct rail_error *error)
+int rail_registration_ask_within(const char *socket_path,
+				 const struct rail_registration_request *request, int netns_fd,
+				 int limit_ms, struct rail_error *error)
 {
-	int64_t deadline_ms = rail_monotonic_ms() + RAIL_REGISTRATION_DEADLINE_MS;
+	int64_t deadline_ms = rail_monotonic_ms() + limit_ms;
 	RAIL_CLOSE int fd = -EBADF;
 	struct rail_error outcome;
 	int result = connect_to(socket_path, deadline_ms, &fd, error);
@@ -257,12 +258,19 @@ int rail_registration_ask(const char *socket_path, const struct rail_registratio
 	result = send_request(fd, request, netns_fd, error);
 	if (result < 0)
 		return result;
-	result = receive_reply(fd, deadline_ms, &outcome, error);
+	result = receive_reply(fd, deadline_ms, limit_ms, &outcome, error);
 	if (result < 0)
 		return result;
 	if (outcome.errnum == 0)
 		return 0;
 	return rail_fail_code(error, outcome.code, outcome.errnum, "%s", outcome.message);
+}
+
+int rail_registration_ask(const char *socket_path, const struct rail_registration_request *request,
+			  int netns_fd, struct rail_error *error)
+{
+	return rail_registration_ask_within(socket_path, request, netns_fd,
+					    RAIL_REGISTRATION_DEADLINE_MS, error);
 }
 
 int rail_registration_begin(const char *socket_path,
