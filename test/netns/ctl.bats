@@ -204,7 +204,7 @@ two_environments() {
 	# The environment's lock is held meanwhile, and nobody waits for it.
 	shows '.podsPending == 1 and .attention == []' status
 	shows '.pods | map(select(.containerId == "two").state) == ["pending"]' pods
-	ctl peers one
+	shows '.containerId == "one"' peers one
 	kill -KILL $paused
 	wait $paused || true
 	needs pending "^two eth0 process $paused was at work"
