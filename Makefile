@@ -92,16 +92,18 @@ LIBRARY := $(BUILD)/librailway.a
 LIBRARY_SOURCES := $(wildcard pkg/*/*.c)
 PLUGINS := railway-ipam railway-mesh railway-dns
 DAEMONS := railway-resolverd railway-meshd
+COMMANDS := railwayctl
 SOURCES_railway-ipam := $(wildcard plugins/railway-ipam/*.c)
 SOURCES_railway-mesh := $(wildcard plugins/railway-mesh/*.c)
 SOURCES_railway-dns := $(wildcard plugins/railway-dns/*.c)
 SOURCES_railway-meshd := $(wildcard plugins/railway-mesh/meshd/*.c)
 SOURCES_railway-resolverd := $(wildcard plugins/railway-dns/resolverd/*.c)
+SOURCES_railwayctl := $(wildcard cmd/railwayctl/*.c)
 TOOL_SOURCES := $(wildcard test/tools/*.c)
 UNIT_SOURCES := $(wildcard test/unit/*.c test/unit/*/*.c)
 FUZZ_TARGETS := $(patsubst test/fuzz/%_fuzz.c,%,$(wildcard test/fuzz/*_fuzz.c))
 
-BINARIES := $(addprefix $(BIN)/,$(PLUGINS) $(DAEMONS))
+BINARIES := $(addprefix $(BIN)/,$(PLUGINS) $(DAEMONS) $(COMMANDS))
 TOOLS := $(patsubst test/tools/%.c,$(BUILD)/test/%,$(TOOL_SOURCES))
 FAULT_TOOLS := $(addprefix $(BUILD)/test/faults/,inject contents allocations.so clock.so)
 objects = $(patsubst %.c,$(BUILD)/%.o,$(1))
@@ -148,7 +150,8 @@ $(BUILD)/test/faults/%.so: test/faults/%.c
 	@$(AS_OWNER) mkdir -p $(@D)
 	$(Q)$(AS_OWNER) $(CC) -D_GNU_SOURCE -std=gnu17 -g -O2 $(WARNINGS) $(if $(WERROR),-Werror) -fPIC -shared -o $@ $<
 
-$(BUILD)/test/unit-tests: $(call objects,$(UNIT_SOURCES)) $(LIBRARY)
+# The pure parts of a program are tested with the library's.
+$(BUILD)/test/unit-tests: $(call objects,$(UNIT_SOURCES) $(filter-out %/main.c,$(SOURCES_railwayctl))) $(LIBRARY)
 	$(call say,LD,$@)
 	@$(AS_OWNER) mkdir -p $(@D)
 	$(Q)$(AS_OWNER) $(CC) $(BASE_CFLAGS) $(CFLAGS) $(BASE_LDFLAGS) $(LDFLAGS) -o $@ $^ $(LIBS) -lcriterion \
@@ -207,7 +210,7 @@ packages-test:
 install: all
 	install -d '$(DESTDIR)$(CNI_BIN_DIR)' '$(DESTDIR)$(PREFIX)/sbin'
 	install -m 0755 $(addprefix $(BIN)/,$(PLUGINS)) '$(DESTDIR)$(CNI_BIN_DIR)'
-	install -m 0755 $(addprefix $(BIN)/,$(DAEMONS)) '$(DESTDIR)$(PREFIX)/sbin'
+	install -m 0755 $(addprefix $(BIN)/,$(DAEMONS) $(COMMANDS)) '$(DESTDIR)$(PREFIX)/sbin'
 
 .PHONY: clean
 clean:

@@ -6,7 +6,7 @@ built=$1 root=$2
 here=$(dirname "$0")
 mkdir -p "$root/opt/railway/bin" "$root/opt/railway/lib" "$root/usr/local/sbin"
 cp "$built/railway-ipam" "$built/railway-mesh" "$built/railway-dns" "$root/opt/railway/bin/"
-cp "$built/railway-resolverd" "$built/railway-meshd" "$root/usr/local/sbin/"
+cp "$built/railway-resolverd" "$built/railway-meshd" "$built/railwayctl" "$root/usr/local/sbin/"
 cp "$here/install.sh" "$here/plugins.json" "$root/opt/railway/"
 for plugin in "$root"/opt/railway/bin/*; do
 	ldd "$plugin" | sed -n 's/.* => \(\/[^ ]*\) .*/\1/p' | grep -v '/libc\.so' | while read -r library; do

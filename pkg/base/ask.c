@@ -97,8 +97,7 @@ static int connect_to(const struct rail_asked *asked, int *ret_fd, struct rail_e
 		return rail_fail_errno(error, errno, "make a Unix socket");
 
 	/* connect(2) waits while the daemon's queue of connections is full. */
-	int64_t left_ms = asked->deadline_ms - rail_monotonic_ms();
-	struct timeval limit = {.tv_sec = left_ms / 1000 + 1};
+	struct timeval limit = {.tv_sec = asked->limit_ms / 1000 + 1};
 
 	if (setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof(limit)) < 0)
 		return rail_fail_errno(error, errno, "set a time limit on a Unix socket");
@@ -136,17 +135,18 @@ static int send_request(const struct rail_asked *asked, int fd, const uint8_t *r
 	return 0;
 }
 
-static int receive_reply(const struct rail_asked *asked, int fd, struct rail_error *ret_outcome,
-			 struct rail_error *error)
+static int receive_reply(const struct rail_asked *asked, int fd, int64_t deadline_ms,
+			 struct rail_error *ret_outcome, struct rail_error *error)
 {
 	uint8_t bytes[RAIL_ASK_MESSAGE_SIZE];
-	int ready = rail_wait_ready(fd, POLLIN, asked->deadline_ms);
+	int ready = rail_wait_ready(fd, POLLIN, deadline_ms);
 
 	if (ready < 0)
 		return rail_fail_errno(error, -ready, "wait for %s", asked->daemon);
 	if (ready == 0)
 		return rail_fail_code(error, RAIL_CODE_TRY_AGAIN, ETIMEDOUT,
-				      "%s did not answer in time; see its log", asked->daemon);
+				      "%s did not answer within %d s; see its log", asked->daemon,
+				      asked->limit_ms / 1000);
 
 	/* MSG_TRUNC makes the message's whole size the result. */
 	ssize_t size = recv(fd, bytes, sizeof(bytes), MSG_TRUNC);
@@ -179,12 +179,13 @@ int rail_ask_begin(const struct rail_asked *asked, const uint8_t *request, size_
 int rail_ask(const struct rail_asked *asked, const uint8_t *request, size_t size, int descriptor,
 	     struct rail_error *error)
 {
+	int64_t deadline_ms = rail_monotonic_ms() + asked->limit_ms;
 	struct rail_error outcome = RAIL_ERROR_NONE;
 	RAIL_CLOSE int fd = -EBADF;
 	int result = rail_ask_begin(asked, request, size, descriptor, &fd, error);
 
 	if (result == 0)
-		result = receive_reply(asked, fd, &outcome, error);
+		result = receive_reply(asked, fd, deadline_ms, &outcome, error);
 	if (result < 0 || outcome.errnum == 0)
 		return result;
 	return rail_fail_code(error, outcome.code, outcome.errnum, "%s", outcome.message);

@@ -19,8 +19,8 @@ struct rail_asked {
 	const char *whose;  /* "the resolver's": its socket is */
 	const char *key;    /* of the configuration, that has the socket's path */
 	const char *path;
-	uint8_t version;     /* of the protocol */
-	int64_t deadline_ms; /* rail_monotonic_ms */
+	uint8_t version; /* of the protocol */
+	int limit_ms;	 /* for everything, the reply's coming included */
 };
 
 /*

@@ -293,6 +293,11 @@ struct rail_json *rail_json_new_boolean(bool truth)
 	return outside(cJSON_CreateBool(truth));
 }
 
+struct rail_json *rail_json_new_null(void)
+{
+	return outside(cJSON_CreateNull());
+}
+
 static void forget_key(cJSON *item)
 {
 	if ((item->type & cJSON_StringIsConst) == 0)

@@ -70,6 +70,7 @@ struct rail_json *rail_json_new_array(void);
 struct rail_json *rail_json_new_string(const char *text);
 struct rail_json *rail_json_new_integer(int64_t number);
 struct rail_json *rail_json_new_boolean(bool truth);
+struct rail_json *rail_json_new_null(void);
 struct rail_json *rail_json_copy(const struct rail_json *value);
 /* Consumes value, also on failure. Put replaces a member of that name. -ENOMEM on failure. */
 int rail_json_put(struct rail_json *object, const char *key, struct rail_json *value);

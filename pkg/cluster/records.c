@@ -14,7 +14,6 @@ enum {
 	PREFIX_DIGITS = 2 * sizeof(struct rail_prefix),
 	ADDRESS_DIGITS = 2 * sizeof(struct in6_addr),
 	NUMBER_DIGITS = 4,
-	ENDPOINT_TEXT_SIZE = INET6_ADDRSTRLEN + 8,
 };
 
 /* ---- keys ---- */
@@ -198,15 +197,6 @@ static char *print_and_free(struct rail_json *document, bool failed)
 	return text;
 }
 
-static void format_endpoint(const struct rail_endpoint *endpoint, char text[ENDPOINT_TEXT_SIZE])
-{
-	char address[INET6_ADDRSTRLEN];
-
-	(void)inet_ntop(endpoint->family, &endpoint->address, address, sizeof(address));
-	(void)snprintf(text, ENDPOINT_TEXT_SIZE, endpoint->family == AF_INET6 ? "[%s]:%u" : "%s:%u",
-		       address, (unsigned int)endpoint->port);
-}
-
 /* Where a member of another node can be: not this node itself, by whatever name. */
 static bool is_reachable(const struct rail_endpoint *endpoint)
 {
@@ -222,13 +212,13 @@ static bool is_reachable(const struct rail_endpoint *endpoint)
 	       !IN6_IS_ADDR_V4MAPPED(v6) && !IN6_IS_ADDR_V4COMPAT(v6);
 }
 
-/* "192.0.2.1:51820" or "[2001:db8::1]:51820", as format_endpoint writes it. */
+/* "192.0.2.1:51820" or "[2001:db8::1]:51820", as rail_endpoint_format writes it. */
 static bool parse_endpoint(const char *text, struct rail_endpoint *ret_endpoint)
 {
 	struct rail_endpoint endpoint = {.family = AF_INET};
 	const char *colon = strrchr(text, ':');
-	char host[ENDPOINT_TEXT_SIZE];
-	char again[ENDPOINT_TEXT_SIZE];
+	char host[RAIL_ENDPOINT_TEXT_SIZE];
+	char again[RAIL_ENDPOINT_TEXT_SIZE];
 	char *end;
 
 	if (colon == NULL || (size_t)(colon - text) >= sizeof(host) || colon == text)
@@ -250,7 +240,7 @@ static bool parse_endpoint(const char *text, struct rail_endpoint *ret_endpoint)
 		return false;
 	}
 	/* No second way to write one. */
-	format_endpoint(&endpoint, again);
+	rail_endpoint_format(&endpoint, again);
 	if (strcmp(again, text) != 0 || !is_reachable(&endpoint))
 		return false;
 	*ret_endpoint = endpoint;
@@ -266,9 +256,9 @@ char *rail_published_encode(const struct rail_published *published)
 
 	rail_key_format(&published->public_key, key);
 	for (size_t i = 0; i < published->endpoint_count; i++) {
-		char text[ENDPOINT_TEXT_SIZE];
+		char text[RAIL_ENDPOINT_TEXT_SIZE];
 
-		format_endpoint(&published->endpoints[i], text);
+		rail_endpoint_format(&published->endpoints[i], text);
 		failed |= rail_json_append(endpoints, rail_json_new_string(text)) < 0;
 	}
 	failed |= rail_json_put(document, "node", rail_json_new_integer(published->node)) < 0;

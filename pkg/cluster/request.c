@@ -4,7 +4,6 @@
 #include <string.h>
 
 #include "pkg/base/bytes.h"
-#include "pkg/base/file.h"
 
 enum { GRACE_MS = 1000 }; /* for meshd's answer behind its patience */
 
@@ -103,8 +102,7 @@ int rail_mesh_ask(const char *socket_path, const struct rail_mesh_request *reque
 		.key = "meshSocket",
 		.path = socket_path,
 		.version = RAIL_MESH_VERSION,
-		.deadline_ms =
-			rail_monotonic_ms() + rail_mesh_patience_ms(request->kind) + GRACE_MS,
+		.limit_ms = rail_mesh_patience_ms(request->kind) + GRACE_MS,
 	};
 	uint8_t bytes[RAIL_ASK_MESSAGE_SIZE];
 	int size = rail_mesh_encode(request, bytes, sizeof(bytes));

@@ -3,7 +3,6 @@
 #include <errno.h>
 
 #include "pkg/base/bytes.h"
-#include "pkg/base/file.h"
 
 static bool is_kind(unsigned int kind)
 {
@@ -90,7 +89,7 @@ int rail_registration_decode(const uint8_t *message, size_t size,
 	return 0;
 }
 
-static struct rail_asked resolver_at(const char *socket_path)
+static struct rail_asked resolver_at(const char *socket_path, int limit_ms)
 {
 	return (struct rail_asked){
 		.daemon = "railway-resolverd",
@@ -98,7 +97,7 @@ static struct rail_asked resolver_at(const char *socket_path)
 		.key = "resolverSocket",
 		.path = socket_path,
 		.version = RAIL_REGISTRATION_VERSION,
-		.deadline_ms = rail_monotonic_ms() + RAIL_REGISTRATION_DEADLINE_MS,
+		.limit_ms = limit_ms,
 	};
 }
 
@@ -112,21 +111,29 @@ static int encode(const struct rail_registration_request *request,
 			: size;
 }
 
-int rail_registration_ask(const char *socket_path, const struct rail_registration_request *request,
-			  int netns_fd, struct rail_error *error)
+int rail_registration_ask_within(const char *socket_path,
+				 const struct rail_registration_request *request, int netns_fd,
+				 int limit_ms, struct rail_error *error)
 {
-	const struct rail_asked resolver = resolver_at(socket_path);
+	const struct rail_asked resolver = resolver_at(socket_path, limit_ms);
 	uint8_t bytes[RAIL_ASK_MESSAGE_SIZE];
 	int size = encode(request, bytes, error);
 
 	return size < 0 ? size : rail_ask(&resolver, bytes, (size_t)size, netns_fd, error);
 }
 
+int rail_registration_ask(const char *socket_path, const struct rail_registration_request *request,
+			  int netns_fd, struct rail_error *error)
+{
+	return rail_registration_ask_within(socket_path, request, netns_fd,
+					    RAIL_REGISTRATION_DEADLINE_MS, error);
+}
+
 int rail_registration_begin(const char *socket_path,
 			    const struct rail_registration_request *request, int *ret_fd,
 			    struct rail_error *error)
 {
-	const struct rail_asked resolver = resolver_at(socket_path);
+	const struct rail_asked resolver = resolver_at(socket_path, RAIL_REGISTRATION_DEADLINE_MS);
 	uint8_t bytes[RAIL_ASK_MESSAGE_SIZE];
 	int size = encode(request, bytes, error);
 

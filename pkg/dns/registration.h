@@ -52,6 +52,10 @@ int rail_registration_decode(const uint8_t *message, size_t size,
  */
 int rail_registration_ask(const char *socket_path, const struct rail_registration_request *request,
 			  int netns_fd, struct rail_error *error);
+/* The same with another limit, for who only looks. */
+int rail_registration_ask_within(const char *socket_path,
+				 const struct rail_registration_request *request, int netns_fd,
+				 int limit_ms, struct rail_error *error);
 
 /* Sends a request without descriptors; what comes is read from *ret_fd. Fails as above. */
 int rail_registration_begin(const char *socket_path,

@@ -77,10 +77,13 @@ int rail_store_count(struct rail_transaction *transaction, enum rail_store_table
 /* The directory of the store that the transaction is in, for messages. */
 const char *rail_transaction_path(const struct rail_transaction *transaction);
 
-/* rail_store_open with the boot's ID as the caller says, for tests of what a reboot does. */
+/* Opening with the boot's ID as the caller says, for tests of what a reboot does. */
 int rail_store_open_in_boot(const char *state_directory, const char *run_directory,
 			    const char *boot_id, struct rail_store **ret_store,
 			    struct rail_error *error);
+int rail_store_open_present_in_boot(const char *state_directory, const char *run_directory,
+				    const char *boot_id, struct rail_store **ret_store,
+				    struct rail_error *error);
 /* rail_transaction_begin with another deadline. */
 int rail_transaction_begin_within(struct rail_store *store, enum rail_store_kind kind,
 				  enum rail_access access, int deadline_ms,

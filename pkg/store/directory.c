@@ -91,22 +91,55 @@ static int check_writable(int directory_fd, const char *path, struct rail_error 
 	return 0;
 }
 
+static int make_path(const char *parent, const char *name, char path[PATH_MAX],
+		     struct rail_error *error)
+{
+	int length = snprintf(path, PATH_MAX, "%s/%s", parent, name);
+
+	/* Room for the names of the files in it. */
+	if (parent[0] == '\0' || length < 0 || (size_t)length >= PATH_MAX - 16)
+		return rail_fail_code(error, RAIL_CODE_IO, ENAMETOOLONG,
+				      "directory '%.64s': the name is empty or too long", parent);
+	return 0;
+}
+
+/* Everything is there but the file that writers lock. */
+static int open_in(int parent_fd, const char *name, const char *path, int *ret_lock_fd,
+		   struct rail_error *error)
+{
+	static const char *const files[] = {"data.mdb", "lock.mdb", "write.lock"};
+	RAIL_CLOSE int directory_fd = -EBADF;
+	RAIL_CLOSE int lock_fd = -EBADF;
+
+	int result = open_checked(parent_fd, name, path, &directory_fd, error);
+	if (result < 0)
+		return result;
+	/* Again: a mount may stand here. */
+	result = check_writable(directory_fd, path, error);
+	for (size_t i = 0; result == 0 && i < sizeof(files) / sizeof(files[0]); i++)
+		result = check_file(directory_fd, path, files[i], error);
+	if (result < 0)
+		return result;
+
+	lock_fd =
+		openat(directory_fd, "write.lock", O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
+	if (lock_fd < 0)
+		return rail_fail_code(error, RAIL_CODE_IO, errno, "open '%s/write.lock': %s", path,
+				      strerrordesc_np(errno));
+	*ret_lock_fd = RAIL_TAKE_FD(lock_fd);
+	return 0;
+}
+
 int rail_store_directory_open(const char *parent, const char *name, char ret_path[PATH_MAX],
 			      int *ret_lock_fd, struct rail_error *error)
 {
-	static const char *const files[] = {"data.mdb", "lock.mdb", "write.lock"};
 	RAIL_CLOSE int parent_fd = -EBADF;
-	RAIL_CLOSE int directory_fd = -EBADF;
-	RAIL_CLOSE int lock_fd = -EBADF;
 	char path[PATH_MAX];
-	int length = snprintf(path, sizeof(path), "%s/%s", parent, name);
 
-	/* Room for the names of the files in it. */
-	if (parent[0] == '\0' || length < 0 || (size_t)length >= sizeof(path) - 16)
-		return rail_fail_code(error, RAIL_CODE_IO, ENAMETOOLONG,
-				      "directory '%.64s': the name is empty or too long", parent);
-
-	int result = rail_make_directories(parent, error);
+	int result = make_path(parent, name, path, error);
+	if (result < 0)
+		return result;
+	result = rail_make_directories(parent, error);
 	if (result < 0) {
 		if (error != NULL)
 			error->code = RAIL_CODE_IO;
@@ -122,23 +155,37 @@ int rail_store_directory_open(const char *parent, const char *name, char ret_pat
 	if (mkdirat(parent_fd, name, 0700) < 0 && errno != EEXIST)
 		return rail_fail_code(error, RAIL_CODE_IO, errno, "make directory '%s': %s", path,
 				      strerrordesc_np(errno));
-	result = open_checked(parent_fd, name, path, &directory_fd, error);
+	result = open_in(parent_fd, name, path, ret_lock_fd, error);
+	if (result == 0)
+		memcpy(ret_path, path, strlen(path) + 1);
+	return result;
+}
+
+int rail_store_directory_find(const char *parent, const char *name, char ret_path[PATH_MAX],
+			      int *ret_lock_fd, struct rail_error *error)
+{
+	RAIL_CLOSE int parent_fd = -EBADF;
+	char data[PATH_MAX + 16];
+	char path[PATH_MAX];
+	struct stat status;
+
+	int result = make_path(parent, name, path, error);
 	if (result < 0)
 		return result;
-	/* Again: a mount may stand here. */
-	result = check_writable(directory_fd, path, error);
-	for (size_t i = 0; result == 0 && i < sizeof(files) / sizeof(files[0]); i++)
-		result = check_file(directory_fd, path, files[i], error);
-	if (result < 0)
-		return result;
+	(void)snprintf(data, sizeof(data), "%s/data.mdb", path);
+	if (lstat(data, &status) < 0) {
+		if (errno != ENOENT)
+			return rail_fail_code(error, RAIL_CODE_IO, errno, "look at '%s': %s", data,
+					      strerrordesc_np(errno));
+		status.st_size = 0;
+	}
+	memcpy(ret_path, path, strlen(path) + 1);
+	/* Who makes the file and dies leaves an empty one. */
+	if (status.st_size == 0)
+		return 0;
 
-	lock_fd =
-		openat(directory_fd, "write.lock", O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
-	if (lock_fd < 0)
-		return rail_fail_code(error, RAIL_CODE_IO, errno, "open '%s/write.lock': %s", path,
-				      strerrordesc_np(errno));
-
-	memcpy(ret_path, path, (size_t)length + 1);
-	*ret_lock_fd = RAIL_TAKE_FD(lock_fd);
-	return 0;
+	result = open_checked(AT_FDCWD, parent, parent, &parent_fd, error);
+	if (result == 0)
+		result = open_in(parent_fd, name, path, ret_lock_fd, error);
+	return result < 0 ? result : 1;
 }

@@ -15,3 +15,8 @@
  */
 int rail_store_directory_open(const char *parent, const char *name, char ret_path[PATH_MAX],
 			      int *ret_lock_fd, struct rail_error *error);
+
+/* The same for one that is there, without making it: 1; 0 where it is not there, or nothing was
+ * ever written in it. ret_path is given in both cases. */
+int rail_store_directory_find(const char *parent, const char *name, char ret_path[PATH_MAX],
+			      int *ret_lock_fd, struct rail_error *error);

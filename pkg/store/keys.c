@@ -106,6 +106,9 @@ int rail_check_uninhabited(struct rail_transaction *live, const struct rail_pref
 	struct rail_subnet_key key;
 	struct rail_span span = service != NULL ? rail_number_key(prefix, *service, &key)
 						: rail_span_of_prefix(prefix);
+
+	if (live == NULL)
+		return 0;
 	/* Attachments are asked too: one that has just begun has no lease yet. */
 	int result = rail_store_any(live, RAIL_TABLE_LEASES, span, error);
 

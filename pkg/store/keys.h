@@ -48,7 +48,7 @@ int rail_service_put(struct rail_transaction *transaction, const struct rail_ser
 
 /*
  * EBUSY where something lives in the /48, or in one service's /64 of it (service NULL: in any).
- * what and name are the message's: "service", "api".
+ * live NULL: there is no live store. what and name are the message's: "service", "api".
  */
 int rail_check_uninhabited(struct rail_transaction *live, const struct rail_prefix *prefix,
 			   const uint16_t *service, const char *what, const char *name,

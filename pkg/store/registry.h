@@ -35,8 +35,8 @@ int rail_environment_ensure(struct rail_transaction *transaction, const char *na
 			    struct rail_error *error);
 int rail_environment_set_enabled(struct rail_transaction *transaction, const char *name,
 				 bool enabled, struct rail_error *error);
-/* With its services and counters. live: a transaction of the live store; EBUSY where a lease, a
- * member or an attachment of it lives. */
+/* With its services and counters. live: a transaction of the live store (NULL: there is none, and
+ * nothing lives); EBUSY where a lease, a member or an attachment of it lives. */
 int rail_environment_remove(struct rail_transaction *transaction, struct rail_transaction *live,
 			    const char *name, struct rail_error *error);
 /* Calls each for every environment, in the order of names, until it returns other than 0, which is
@@ -62,8 +62,8 @@ int rail_service_ensure(struct rail_transaction *transaction, const struct rail_
 int rail_service_rename(struct rail_transaction *transaction, const struct rail_prefix *prefix,
 			const char *label, const char *new_label, const char *new_original,
 			struct rail_error *error);
-/* EBUSY where a lease, a member or an attachment of it lives. Its counters stay: its number's
- * addresses are never given out again. */
+/* EBUSY where a lease, a member or an attachment of it lives (live: as above). Its counters stay:
+ * its number's addresses are never given out again. */
 int rail_service_remove(struct rail_transaction *transaction, struct rail_transaction *live,
 			const struct rail_prefix *prefix, const char *label,
 			struct rail_error *error);

@@ -225,6 +225,7 @@ static int look_in(struct rail_database *database, MDB_txn *handle, const char *
 	return status == 0;
 }
 
+/* 1 where the content is ready to be used, 0 where it has to be set up first. */
 static int open_content(struct rail_database *database, const char *boot_id,
 			struct rail_error *error)
 {
@@ -236,17 +237,22 @@ static int open_content(struct rail_database *database, const char *boot_id,
 	result = look_in(database, handle, boot_id, error);
 	/* A commit keeps the handles of the tables open, also one that only read. */
 	int ended = rail_database_end(database, RAIL_READ, handle, result > 0, error);
-	if (result < 0)
+	if (result <= 0)
 		return result;
-	if (result > 0)
-		return ended;
+	return ended < 0 ? ended : 1;
+}
 
-	result = rail_database_begin(database, RAIL_WRITE, RAIL_STORE_WRITE_DEADLINE_MS, &handle,
-				     error);
+static int make_content(struct rail_database *database, const char *boot_id,
+			struct rail_error *error)
+{
+	MDB_txn *handle;
+	int result = rail_database_begin(database, RAIL_WRITE, RAIL_STORE_WRITE_DEADLINE_MS,
+					 &handle, error);
+
 	if (result < 0)
 		return result;
 	result = set_up(database, handle, boot_id, error);
-	ended = rail_database_end(database, RAIL_WRITE, handle, result == 0, error);
+	int ended = rail_database_end(database, RAIL_WRITE, handle, result == 0, error);
 	return result < 0 ? result : ended;
 }
 
@@ -275,33 +281,27 @@ static int allocate_lock_file(const char *path, struct rail_error *error)
 	return 0;
 }
 
-static int database_open(struct rail_database *database, enum rail_store_kind kind,
-			 const char *parent, const char *boot_id, struct rail_error *error)
+/* The directory is there. */
+static int open_environment(struct rail_database *database, struct rail_error *error)
 {
-	unsigned int flags = rail_store_facts[kind].flags | MDB_NOTLS;
+	const struct rail_store_facts *facts = &rail_store_facts[database->kind];
 	int descriptor;
 	int dead;
-	int status;
 
-	database->kind = kind;
-	database->transaction.database = database;
-	int result = rail_store_directory_open(parent, rail_store_facts[kind].name, database->path,
-					       &database->lock_fd, error);
-	if (result == 0)
-		result = allocate_lock_file(database->path, error);
+	int result = allocate_lock_file(database->path, error);
 	if (result < 0)
 		return result;
 
-	status = mdb_env_create(&database->environment);
+	int status = mdb_env_create(&database->environment);
 	if (status == 0)
-		status =
-			mdb_env_set_mapsize(database->environment, rail_store_facts[kind].map_size);
+		status = mdb_env_set_mapsize(database->environment, facts->map_size);
 	if (status == 0)
 		status = mdb_env_set_maxdbs(database->environment, RAIL_TABLE_COUNT);
 	if (status == 0)
 		status = mdb_env_set_maxreaders(database->environment, RAIL_READERS_MAXIMUM);
 	if (status == 0)
-		status = mdb_env_open(database->environment, database->path, flags, 0600);
+		status = mdb_env_open(database->environment, database->path,
+				      facts->flags | MDB_NOTLS, 0600);
 	/* The one descriptor that LMDB would hand on to the programs that we execute. */
 	if (status == 0)
 		status = mdb_env_get_fd(database->environment, &descriptor);
@@ -309,35 +309,84 @@ static int database_open(struct rail_database *database, enum rail_store_kind ki
 		status = errno;
 	if (status == 0)
 		status = mdb_reader_check(database->environment, &dead);
-	if (status != 0)
-		return rail_database_fail(database, status, "open", error);
-	return open_content(database, boot_id, error);
+	return status == 0 ? 0 : rail_database_fail(database, status, "open", error);
 }
 
-int rail_store_open_in_boot(const char *state_directory, const char *run_directory,
-			    const char *boot_id, struct rail_store **ret_store,
-			    struct rail_error *error)
+static int database_open(struct rail_database *database, const char *parent, const char *boot_id,
+			 struct rail_error *error)
+{
+	int result = rail_store_directory_open(parent, rail_store_facts[database->kind].name,
+					       database->path, &database->lock_fd, error);
+
+	if (result == 0)
+		result = open_environment(database, error);
+	if (result == 0)
+		result = open_content(database, boot_id, error);
+	if (result == 0)
+		return make_content(database, boot_id, error);
+	return result < 0 ? result : 0;
+}
+
+static int database_open_present(struct rail_database *database, const char *parent,
+				 const char *boot_id, struct rail_error *error)
+{
+	int result = rail_store_directory_find(parent, rail_store_facts[database->kind].name,
+					       database->path, &database->lock_fd, error);
+
+	if (result <= 0)
+		return result;
+	result = open_environment(database, error);
+	if (result == 0)
+		result = open_content(database, boot_id, error);
+	if (result == 0)
+		mdb_env_close(RAIL_TAKE_POINTER(database->environment));
+	return result < 0 ? result : 0;
+}
+
+typedef int (*database_opener)(struct rail_database *database, const char *parent,
+			       const char *boot_id, struct rail_error *error);
+
+static int open_both(const char *state_directory, const char *run_directory, const char *boot_id,
+		     database_opener open_one, struct rail_store **ret_store,
+		     struct rail_error *error)
 {
 	RAIL_CLEANUP(rail_store_closep) struct rail_store *store = calloc(1, sizeof(*store));
 
 	if (store == NULL)
 		return rail_fail_errno(error, ENOMEM, "open the stores");
-	for (size_t i = 0; i < RAIL_STORE_COUNT; i++)
-		store->databases[i].lock_fd = -EBADF;
+	for (size_t i = 0; i < RAIL_STORE_COUNT; i++) {
+		struct rail_database *database = &store->databases[i];
 
-	int result = database_open(&store->databases[RAIL_REGISTRY], RAIL_REGISTRY, state_directory,
-				   boot_id, error);
+		database->kind = (enum rail_store_kind)i;
+		database->lock_fd = -EBADF;
+		database->transaction.database = database;
+	}
+
+	int result = open_one(&store->databases[RAIL_REGISTRY], state_directory, boot_id, error);
 	if (result == 0)
-		result = database_open(&store->databases[RAIL_LIVE], RAIL_LIVE, run_directory,
-				       boot_id, error);
+		result = open_one(&store->databases[RAIL_LIVE], run_directory, boot_id, error);
 	if (result < 0)
 		return result;
 	*ret_store = RAIL_TAKE_POINTER(store);
 	return 0;
 }
 
-int rail_store_open(const char *state_directory, const char *run_directory,
-		    struct rail_store **ret_store, struct rail_error *error)
+int rail_store_open_in_boot(const char *state_directory, const char *run_directory,
+			    const char *boot_id, struct rail_store **ret_store,
+			    struct rail_error *error)
+{
+	return open_both(state_directory, run_directory, boot_id, database_open, ret_store, error);
+}
+
+int rail_store_open_present_in_boot(const char *state_directory, const char *run_directory,
+				    const char *boot_id, struct rail_store **ret_store,
+				    struct rail_error *error)
+{
+	return open_both(state_directory, run_directory, boot_id, database_open_present, ret_store,
+			 error);
+}
+
+static int read_boot_id(char **ret_boot_id, struct rail_error *error)
 {
 	RAIL_FREE char *boot_id = NULL;
 	size_t size;
@@ -351,7 +400,41 @@ int rail_store_open(const char *state_directory, const char *run_directory,
 		return rail_fail_code(error, RAIL_CODE_IO, EIO,
 				      "'/proc/sys/kernel/random/boot_id' has a form that is not "
 				      "known");
+	*ret_boot_id = RAIL_TAKE_POINTER(boot_id);
+	return 0;
+}
+
+int rail_store_open(const char *state_directory, const char *run_directory,
+		    struct rail_store **ret_store, struct rail_error *error)
+{
+	RAIL_FREE char *boot_id = NULL;
+	int result = read_boot_id(&boot_id, error);
+
+	if (result < 0)
+		return result;
 	return rail_store_open_in_boot(state_directory, run_directory, boot_id, ret_store, error);
+}
+
+int rail_store_open_present(const char *state_directory, const char *run_directory,
+			    struct rail_store **ret_store, struct rail_error *error)
+{
+	RAIL_FREE char *boot_id = NULL;
+	int result = read_boot_id(&boot_id, error);
+
+	if (result < 0)
+		return result;
+	return rail_store_open_present_in_boot(state_directory, run_directory, boot_id, ret_store,
+					       error);
+}
+
+bool rail_store_is_there(const struct rail_store *store, enum rail_store_kind kind)
+{
+	return store->databases[kind].environment != NULL;
+}
+
+const char *rail_store_path(const struct rail_store *store, enum rail_store_kind kind)
+{
+	return store->databases[kind].path;
 }
 
 void rail_store_close(struct rail_store *store)

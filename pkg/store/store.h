@@ -42,6 +42,16 @@ enum rail_access {
  */
 int rail_store_open(const char *state_directory, const char *run_directory,
 		    struct rail_store **ret_store, struct rail_error *error);
+/*
+ * For who looks at a node: opens what is there, and makes and empties nothing. A store that was
+ * never made, or holds what another boot left, stays closed: rail_store_is_there says so, and a
+ * transaction in it fails with ENOENT. What is there can be written to as well.
+ */
+int rail_store_open_present(const char *state_directory, const char *run_directory,
+			    struct rail_store **ret_store, struct rail_error *error);
+bool rail_store_is_there(const struct rail_store *store, enum rail_store_kind kind);
+/* The directory that it is in, or would be. */
+const char *rail_store_path(const struct rail_store *store, enum rail_store_kind kind);
 /* No transaction may be open. */
 void rail_store_close(struct rail_store *store);
 void rail_store_closep(struct rail_store **store); /* for RAIL_CLEANUP */

@@ -91,6 +91,11 @@ int rail_transaction_begin_within(struct rail_store *store, enum rail_store_kind
 	struct rail_transaction *transaction = &database->transaction;
 	MDB_txn *handle;
 
+	if (database->environment == NULL)
+		return rail_fail_code(error, RAIL_CODE_IO, ENOENT,
+				      "there is no %s store in '%s': no pod was added on this node "
+				      "yet (the live store: since it booted)",
+				      rail_store_facts[kind].name, database->path);
 	if (transaction->handle != NULL)
 		return rail_store_misuse(EBUSY, "a second transaction of one kind", error);
 	if (kind == RAIL_REGISTRY && store->databases[RAIL_LIVE].transaction.handle != NULL)

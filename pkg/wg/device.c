@@ -1,10 +1,23 @@
 #include "pkg/wg/device.h"
 
+#include <arpa/inet.h>
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "pkg/wg/grow.h"
+
+void rail_endpoint_format(const struct rail_endpoint *endpoint, char text[RAIL_ENDPOINT_TEXT_SIZE])
+{
+	char address[INET6_ADDRSTRLEN];
+
+	text[0] = '\0';
+	if (inet_ntop(endpoint->family, &endpoint->address, address, sizeof(address)) != NULL)
+		(void)snprintf(text, RAIL_ENDPOINT_TEXT_SIZE,
+			       endpoint->family == AF_INET6 ? "[%s]:%u" : "%s:%u", address,
+			       (unsigned int)endpoint->port);
+}
 
 void rail_device_done(struct rail_device *device)
 {

@@ -32,6 +32,11 @@ struct rail_endpoint {
 	} address;
 };
 
+enum { RAIL_ENDPOINT_TEXT_SIZE = INET6_ADDRSTRLEN + 8 };
+
+/* "192.0.2.1:51820" or "[2001:db8::1]:51820"; "" where it is unknown. */
+void rail_endpoint_format(const struct rail_endpoint *endpoint, char text[RAIL_ENDPOINT_TEXT_SIZE]);
+
 /* One entry of a peer's AllowedIPs (IPv6 or IPv4). */
 struct rail_allowed_ip {
 	uint16_t family;

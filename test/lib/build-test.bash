@@ -17,7 +17,7 @@ make --no-print-directory install DESTDIR="$target" PREFIX=/opt/x CNI_BIN_DIR=/o
 for binary in railway-ipam railway-mesh railway-dns; do
 	check "$binary is installed below DESTDIR and CNI_BIN_DIR" test -x "$target/opt/y/bin/$binary"
 done
-for daemon in railway-resolverd railway-meshd; do
+for daemon in railway-resolverd railway-meshd railwayctl; do
 	check "$daemon is installed below DESTDIR and PREFIX" test -x "$target/opt/x/sbin/$daemon"
 done
 owner=$(stat -c %u .)

@@ -10,8 +10,8 @@ check() {
 		echo "lint: $what: failed" >&2
 	fi
 }
-mapfile -t sources < <(find pkg plugins test -name '*.c' | sort)
-mapfile -t headers < <(find pkg plugins test -name '*.h' | sort)
+mapfile -t sources < <(find pkg plugins cmd test -name '*.c' | sort)
+mapfile -t headers < <(find pkg plugins cmd test -name '*.h' | sort)
 mapfile -t scripts < <(find test .ci -name '*.bash' -o -path './.ci/run' -o -path '.ci/run' | sort)
 
 format() { clang-format --dry-run -Werror "${sources[@]}" "${headers[@]}"; }
@@ -25,9 +25,9 @@ layers() {
 			*" $include "*) ;;
 			*) echo "$file includes from $include, which is not below $directory" && bad=1 ;;
 			esac
-		done < <(grep -rHoP '^#include "\K(pkg/[a-z]+|plugins/[a-z-]+)(?=/)' "$directory" 2>/dev/null)
+		done < <(grep -rHoP '^#include "\K(pkg/[a-z]+|(plugins|cmd)/[a-z-]+)(?=/)' "$directory" 2>/dev/null)
 	done <test/lib/layers
-	for directory in pkg/*/ plugins/*/; do
+	for directory in pkg/*/ plugins/*/ cmd/*/; do
 		grep -q "^${directory%/}\b" test/lib/layers ||
 			{ echo "$directory is not in test/lib/layers" && bad=1; }
 	done
@@ -40,7 +40,7 @@ libraries() {
 	while read -r header where; do
 		while read -r file; do
 			[[ $file =~ ^($where)$ ]] || { echo "$file includes $header" && bad=1; }
-		done < <(grep -rlE "^#include <$header" pkg plugins 2>/dev/null)
+		done < <(grep -rlE "^#include <$header" pkg plugins cmd 2>/dev/null)
 	done <<-EOF
 		cjson/ pkg/base/json[a-z_]*\.c
 		lmdb.h pkg/store/.*
@@ -62,7 +62,7 @@ tidy() {
 cppcheck_all() {
 	cppcheck --quiet --std=c11 -D_GNU_SOURCE -DRAIL_VERSION='"0"' -I. -j "$(nproc)" \
 		--enable=warning,portability,performance --error-exitcode=1 --inline-suppr \
-		--suppressions-list=test/lib/cppcheck-suppressions pkg plugins test/tools
+		--suppressions-list=test/lib/cppcheck-suppressions pkg plugins cmd test/tools
 }
 
 shell() { for script in "${scripts[@]}"; do bash -n "$script" || return 1; done; }

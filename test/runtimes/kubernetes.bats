@@ -145,7 +145,7 @@ until_says() { # TEXT
 	EOF
 	# What is built with, and what the daemon needs, by Debian's names.
 	for package in $(make -C "$BATS_TEST_DIRNAME/../.." -pn 2>/dev/null | sed -n 's/^PACKAGES_BUILD := //p') \
-		$(readelf -d "$BIN/railway-resolverd" "$BIN/railway-meshd" | sed -n 's/.*NEEDED.*\[\(lib[a-z]*\)\.so\.\([0-9]*\)\]/\1\2/p' |
+		$(readelf -d "$BIN/railway-resolverd" "$BIN/railway-meshd" "$BIN/railwayctl" | sed -n 's/.*NEEDED.*\[\(lib[a-z]*\)\.so\.\([0-9]*\)\]/\1\2/p' |
 			sed 's/libcares/libc-ares/' | grep -vxE 'libc6|libm6|libasan[0-9]*|libubsan[0-9]*'); do
 		grep -qE "(^|[[:blank:]])$package( |\$)" "$DEPLOY/kubernetes/Dockerfile" || { echo "the Dockerfile lacks $package"; return 1; }
 		[[ $package != *-dev ]] || grep -qE "(^|[[:blank:]])$package( |\$)" "$DEPLOY/../doc/runtimes/node.md" || { echo "node.md lacks $package"; return 1; }

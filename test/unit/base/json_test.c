@@ -275,6 +275,7 @@ Test(base_json, making)
 	cr_assert_eq(rail_json_put(object, "a", rail_json_new_string("one")), 0);
 	cr_assert_eq(rail_json_put(object, "b", array), 0);
 	cr_assert_eq(rail_json_put(object, "A", rail_json_new_object()), 0);
+	cr_assert_eq(rail_json_put(object, "nothing", rail_json_new_null()), 0);
 	/* Replaced where it stands. */
 	cr_assert_eq(rail_json_put(object, "a", rail_json_new_integer(-5)), 0);
 	/* A copy is nobody's member, so it can become anybody's. */
@@ -282,12 +283,13 @@ Test(base_json, making)
 	cr_assert_null(rail_json_key(rail_json_next(rail_json_next(rail_json_first(array)))));
 
 	RAIL_FREE char *text = rail_json_print(object);
-	cr_assert_str_eq(text, "{\"a\":-5,\"b\":[9223372036854775807,false,-5],\"A\":{}}");
+	cr_assert_str_eq(text, "{\"a\":-5,\"b\":[9223372036854775807,false,-5],\"A\":{},"
+			       "\"nothing\":null}");
 
 	rail_json_remove(object, "b");
 	rail_json_remove(object, "b");
 	RAIL_FREE char *less = rail_json_print(object);
-	cr_assert_str_eq(less, "{\"a\":-5,\"A\":{}}");
+	cr_assert_str_eq(less, "{\"a\":-5,\"A\":{},\"nothing\":null}");
 }
 
 Test(base_json, a_lack_of_memory_may_be_passed_on)

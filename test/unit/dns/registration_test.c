@@ -227,6 +227,27 @@ Test(dns_registration, a_resolver_that_hangs_up_is_one_to_try_again)
 	cr_assert_eq(error.code, RAIL_CODE_TRY_AGAIN);
 }
 
+Test(dns_registration, a_resolver_that_does_not_answer_is_given_up_at_the_limit)
+{
+	const struct rail_registration_request request = make_request(RAIL_REGISTRATION_STATUS);
+	struct sockaddr_un address = {.sun_family = AF_UNIX};
+	char directory[] = "/tmp/rail-registration-XXXXXX";
+	struct rail_error error = RAIL_ERROR_NONE;
+	RAIL_CLOSE int listener = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+
+	/* It takes connections, and nobody reads what comes. */
+	cr_assert_not_null(mkdtemp(directory));
+	(void)snprintf(address.sun_path, sizeof(address.sun_path), "%s/socket", directory);
+	cr_assert_eq(bind(listener, (struct sockaddr *)&address, sizeof(address)), 0);
+	cr_assert_eq(listen(listener, 1), 0);
+	cr_assert_eq(rail_registration_ask_within(address.sun_path, &request, -1, 1000, &error),
+		     -ETIMEDOUT);
+	cr_assert_eq(error.code, RAIL_CODE_TRY_AGAIN);
+	cr_assert_not_null(strstr(error.message, "within 1 s"), "%s", error.message);
+	(void)unlink(address.sun_path);
+	(void)rmdir(directory);
+}
+
 Test(dns_registration, without_a_resolver_the_error_says_what_to_start)
 {
 	struct resolver resolver;

@@ -500,6 +500,19 @@ Test(store_registry, a_removed_environment_leaves_nothing)
 	cr_assert(rail_prefix_equal(&found.prefix, &other.prefix));
 }
 
+Test(store_registry, without_a_live_store_nothing_lives)
+{
+	struct rail_environment environment = environment_of("production");
+	struct rail_error error = RAIL_ERROR_NONE;
+
+	(void)service_of(&environment.prefix, "api");
+	cr_assert_eq(rail_service_remove(registry, NULL, &environment.prefix, "api", &error), 0,
+		     "%s", error.message);
+	cr_assert_eq(rail_environment_remove(registry, NULL, "production", &error), 0, "%s",
+		     error.message);
+	cr_assert_eq(rail_environment_get(registry, "production", &environment, NULL), -ENOENT);
+}
+
 Test(store_registry, a_service_that_comes_again_goes_on_where_it_was)
 {
 	struct rail_environment environment = environment_of("production");

@@ -35,3 +35,20 @@ Test(wg_device, peers_keep_their_order)
 	cr_assert_eq(device.listen_port, 0);
 	rail_device_done(&device);
 }
+
+Test(wg_device, endpoints_as_text)
+{
+	struct rail_endpoint endpoint = {.family = AF_INET, .port = 51820};
+	char text[RAIL_ENDPOINT_TEXT_SIZE];
+
+	endpoint.address.v4.s_addr = htonl(0xc0000201);
+	rail_endpoint_format(&endpoint, text);
+	cr_assert_str_eq(text, "192.0.2.1:51820");
+	endpoint = (struct rail_endpoint){.family = AF_INET6, .port = 7};
+	cr_assert_eq(inet_pton(AF_INET6, "2001:db8::1", &endpoint.address.v6), 1);
+	rail_endpoint_format(&endpoint, text);
+	cr_assert_str_eq(text, "[2001:db8::1]:7");
+	endpoint.family = 0;
+	rail_endpoint_format(&endpoint, text);
+	cr_assert_str_eq(text, "");
+}
