@@ -38,6 +38,7 @@ struct rail_mesh_request {
  * -EMSGSIZE; -EPROTO for another version. */
 int rail_mesh_encode(const struct rail_mesh_request *request, uint8_t *message, size_t capacity);
 int rail_mesh_decode(const uint8_t *message, size_t size, struct rail_mesh_request *ret_request);
+
 /* How long meshd tries before it says that it could not, and a plugin waits: a little longer. */
 int rail_mesh_patience_ms(enum rail_mesh_request_kind kind);
 
