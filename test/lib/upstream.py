@@ -4,6 +4,7 @@ Every question is written to LOG ("A slow.example.com"). A labels of the name, f
   slow         the answer takes a second          ttl-N        the TTL of its records (600)
   nx-N         NXDOMAIN with a SOA of MINIMUM N   none-N       no records, with such a SOA
   bare         NXDOMAIN without a SOA             fail         SERVFAIL
+  late         the answer takes two and a half seconds, over TCP there is none
   tc           over UDP an answer that is truncated; over TCP one of 3,000 bytes, or of N with
   tc-N         "tc-N"; TCP is served for all names
   poison       an answer with rail-crash-abort in it, which ends a build for tests (pkg/base/pause.h)
@@ -50,6 +51,10 @@ def respond(query, send, tcp=False):
         word, _, number = label.partition("-")
         if word == "slow":
             time.sleep(1)
+        elif word == "late" and tcp:
+            return
+        elif word == "late":
+            time.sleep(2.5)
         elif word == "ttl":
             ttl = int(number)
         elif word in ("nx", "none"):

@@ -19,11 +19,11 @@ setup_pods() {
 	WORKER=$(resolver_worker)
 }
 
-# steady FILE: the victim's private names, and, at the same time, public ones that are asked for the first time; what came of them.
+# steady FILE [SECONDS]: the victim's private names, and, at the same time, public ones that are asked for the first time; what came of them.
 steady() {
-	in_netns victim "${HOSTILE[@]}" steady web.railway.internal 28 $SECONDS_EACH >"$1.private" 3>&- &
+	in_netns victim "${HOSTILE[@]}" steady web.railway.internal 28 "${2:-$SECONDS_EACH}" >"$1.private" 3>&- &
 	local private=$!
-	in_netns victim "${HOSTILE[@]}" steady "${1##*/}-%d.example.com" 1 $SECONDS_EACH >"$1.public" 3>&- &
+	in_netns victim "${HOSTILE[@]}" steady "${1##*/}-%d.example.com" 1 "${2:-$SECONDS_EACH}" >"$1.public" 3>&- &
 	local public=$!
 	wait $private $public
 }
@@ -35,7 +35,7 @@ beside() {
 	steady "$NODE/quiet"
 	"$@" >/dev/null 3>&- &
 	local flood=$!
-	steady "$NODE/flood"
+	steady "$NODE/flood" "${SECONDS_BESIDE:-}"
 	kill -0 "$flood"
 	wait "$flood"
 	for kind in private public; do
@@ -86,6 +86,18 @@ beside() {
 	# What the victim had there is there still.
 	kept
 	[ "$(grep -c ' kept.example.com$' "$NODE/asked.127.0.0.2")" = 1 ]
+}
+
+@test "an upstream of the flood's own that answers late, truncated, and not over TCP" {
+	upstream 127.0.0.3 5300 192.0.2.2
+	setup_pods
+	for n in $(seq 1 9); do
+		served "evil-$n" evil web 127.0.0.3:5300 >/dev/null
+	done
+	# What was given up is still on its way when as much again comes.
+	SECONDS_BESIDE=8
+	beside "late answers" "${HOSTILE[@]}" ask late.tc.example.com 10 $(seq -f 'evil-%g' 1 9)
+	[ "$(metric forward_questions_total)" -gt 3000 ]
 }
 
 @test "what one pod has at most of what all share" {
