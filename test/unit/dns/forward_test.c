@@ -281,16 +281,13 @@ Test(dns_forward, a_header_alone_and_notimp_say_that_edns_is_not_known)
 	static const uint16_t refusals[] = {1, 4};
 
 	for (uint32_t i = 0; i < 2; i++) {
-		int64_t start = clock_ms();
-
 		refusal = refusals[i];
 		rig.react = refuse_edns_with_a_header;
 		send_query(i);
-		run_until_called(i + 1, 1000);
+		/* Before it is given up as silent, after 3.8 s. */
+		run_until_called(i + 1, 2000);
 		expect_answer(i, 0, 100);
-		cr_assert_lt(clock_ms() - start, 1000);
 	}
-	refusal = 4;
 	rig.react = know_no_edns_but_as_notimp;
 	send_query(2);
 	run_until_called(3, 1000);
@@ -487,20 +484,18 @@ Test(dns_forward, remembers_for_a_while_who_is_silent)
 	for (uint32_t i = 3; i < 6; i++) {
 		size_t received = rig.received_count;
 
-		start = clock_ms();
 		cr_assert_eq(send_to(i, both, 2, true), 0);
 		run_until_called(i + 1, 2000);
-		cr_assert_lt(clock_ms() - start, 400);
 		cr_assert_eq(rig.received_count, received + 1);
+		cr_assert_eq(rig.received[received].server, &rig.servers[1]);
 	}
 	/* Where the other one is silent it is asked. */
 	rig.react = first_answers;
 	cr_assert_eq(send_to(6, both, 2, true), 0);
 	run_until_called(7, 2000);
-	start = clock_ms();
 	cr_assert_eq(send_to(7, both, 2, true), 0);
 	run_until_called(8, 2000);
-	cr_assert_lt(clock_ms() - start, 400);
+	cr_assert_eq(rig.received[rig.received_count - 1].server, &rig.servers[0]);
 	for (uint32_t i = 0; i < 8; i++) {
 		cr_assert_eq(rig.outcomes[i].calls, 1);
 		cr_assert_eq(rig.outcomes[i].outcome, 0);
