@@ -169,6 +169,12 @@ void rail_timer_start(struct rail_timer *timer, int64_t delay_ms)
 	timer->running = true;
 }
 
+void rail_timer_ensure(struct rail_timer *timer, int64_t delay_ms)
+{
+	if (!timer->running)
+		rail_timer_start(timer, delay_ms);
+}
+
 void rail_timer_stop(struct rail_timer *timer)
 {
 	timer->running = false;

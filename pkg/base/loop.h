@@ -36,6 +36,9 @@ int rail_loop_timer(struct rail_loop *loop, void (*callback)(void *context), voi
 		    struct rail_timer **ret_timer, struct rail_error *error);
 /* Calls once, delay_ms from now; a delay set before is forgotten. */
 void rail_timer_start(struct rail_timer *timer, int64_t delay_ms);
+/* The same, but one that is running already stays as it is: whoever has it started again and again
+ * cannot put it off. */
+void rail_timer_ensure(struct rail_timer *timer, int64_t delay_ms);
 void rail_timer_stop(struct rail_timer *timer);
 void rail_timer_remove(struct rail_timer **timer);
 

@@ -58,13 +58,14 @@ static void accept_more(struct rail_server *server, bool accepts)
 void rail_client_close(struct rail_client *client)
 {
 	struct rail_server *server = client->server;
+	RAIL_CLOSE int fd = client->fd;
 
-	if (server->options.hooks.gone != NULL)
-		server->options.hooks.gone(server->options.hooks.context, client);
+	/* First: whoever is called back finds it gone. */
 	rail_source_remove(&client->source);
-	(void)close(client->fd);
 	client->fd = -EBADF;
 	server->count--;
+	if (server->options.hooks.gone != NULL)
+		server->options.hooks.gone(server->options.hooks.context, client);
 	accept_more(server, true);
 }
 
@@ -202,10 +203,16 @@ static void welcome(struct rail_server *server, int fd)
 	client->fd = fd;
 	client->deadline_ms = rail_monotonic_ms() + REQUEST_MS;
 	server->count++;
-	if (check_peer(server, fd, &error) < 0 ||
-	    rail_loop_watch(server->loop, fd, EPOLLIN, on_client, client, &client->source, &error) <
-		    0)
+	if (check_peer(server, fd, &error) < 0) {
+		uint8_t request;
+
+		/* What is left unread would take the reply away from it. */
+		(void)recv(fd, &request, sizeof(request), MSG_DONTWAIT | MSG_TRUNC);
 		rail_client_refuse(client, &error);
+	} else if (rail_loop_watch(server->loop, fd, EPOLLIN, on_client, client, &client->source,
+				   &error) < 0) {
+		rail_client_refuse(client, &error);
+	}
 }
 
 static void on_listener(void *context, uint32_t events)
@@ -229,7 +236,7 @@ static void on_listener(void *context, uint32_t events)
 	}
 	if (server->count == server->options.client_maximum)
 		accept_more(server, false);
-	rail_timer_start(server->tick, server->options.tick_ms);
+	rail_timer_ensure(server->tick, server->options.tick_ms);
 }
 
 static void look_after(struct rail_client *client, int64_t now_ms)
@@ -256,7 +263,7 @@ static void on_tick(void *context)
 	if (server->count < server->options.client_maximum)
 		accept_more(server, true);
 	if (server->count != 0 || !server->accepts)
-		rail_timer_start(server->tick, server->options.tick_ms);
+		rail_timer_ensure(server->tick, server->options.tick_ms);
 }
 
 struct rail_client *rail_server_next_waiting(struct rail_server *server,

@@ -65,7 +65,7 @@ size_t rail_server_count(const struct rail_server *server);
 struct rail_client *rail_server_next_waiting(struct rail_server *server,
 					     const struct rail_client *after);
 
-/* data_size bytes, zero when the client comes; free of use in hooks.gone for the last time. */
+/* data_size bytes, zero when the client comes; hooks.gone is the last who may use them. */
 void *rail_client_data(struct rail_client *client);
 int rail_client_fd(const struct rail_client *client);
 /* It waits for its reply, patience_ms at most. */

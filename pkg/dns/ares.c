@@ -27,7 +27,10 @@ struct rail_ares {
 	ares_channel channel;
 	enum rail_ares_kind kind;
 	struct rail_ares_hooks hooks;
+	struct rail_endpoint upstreams[RAIL_UPSTREAM_MAXIMUM];
 	size_t upstream_count;
+	int sockets[RAIL_UPSTREAM_MAXIMUM]; /* to each; negative: none */
+	size_t speaking; /* whose message is looked at; upstream_count: nobody's */
 	size_t in_flight;
 	size_t sent;
 	uint64_t cause;
@@ -83,16 +86,51 @@ static ares_socket_t open_socket(int family, int type, int protocol, void *data)
 	return fd;
 }
 
+/* Nobody's: upstream_count. */
+static size_t upstream_of(const struct rail_ares *ares, int fd)
+{
+	size_t i = 0;
+
+	while (i < ares->upstream_count && ares->sockets[i] != fd)
+		i++;
+	return i;
+}
+
 static int close_socket(ares_socket_t fd, void *data)
 {
-	(void)data;
+	struct rail_ares *ares = data;
+	size_t i = upstream_of(ares, fd);
+
+	if (i < ares->upstream_count)
+		ares->sockets[i] = -1;
 	return close(fd);
 }
 
+static bool is_at(const struct rail_endpoint *upstream, const struct sockaddr *address)
+{
+	const struct sockaddr_in *v4 = (const void *)address;
+	const struct sockaddr_in6 *v6 = (const void *)address;
+
+	if (upstream->family != address->sa_family)
+		return false;
+	if (upstream->family == AF_INET)
+		return upstream->port == ntohs(v4->sin_port) &&
+		       upstream->address.v4.s_addr == v4->sin_addr.s_addr;
+	return upstream->port == ntohs(v6->sin6_port) &&
+	       memcmp(&upstream->address.v6, &v6->sin6_addr, sizeof(v6->sin6_addr)) == 0;
+}
+
+/* c-ares says of no answer who gave it. */
 static int connect_socket(ares_socket_t fd, const struct sockaddr *address, ares_socklen_t size,
 			  void *data)
 {
-	(void)data;
+	struct rail_ares *ares = data;
+
+	for (size_t i = 0; i < ares->upstream_count; i++)
+		if (is_at(&ares->upstreams[i], address)) {
+			ares->sockets[i] = fd;
+			break;
+		}
 	return connect(fd, address, size);
 }
 
@@ -158,6 +196,7 @@ static ares_ssize_t receive_from(ares_socket_t fd, void *bytes, size_t size, int
 	}
 	if (received <= 0)
 		return received;
+	ares->speaking = upstream_of(ares, fd);
 	rail_crash(bytes, (size_t)received);
 	return tcp ? received : (ssize_t)complete_answer(ares, bytes, (size_t)received, size);
 }
@@ -241,6 +280,10 @@ struct rail_ares *rail_ares_new(enum rail_ares_kind kind, const struct rail_endp
 		return NULL;
 	ares->kind = kind;
 	ares->upstream_count = upstream_count;
+	ares->speaking = upstream_count;
+	memcpy(ares->upstreams, upstreams, upstream_count * sizeof(*upstreams));
+	for (size_t i = 0; i < upstream_count; i++)
+		ares->sockets[i] = -1;
 	LIST_INIT(&ares->queries);
 	ares->hooks = *hooks;
 	if (ares_library_init(ARES_LIB_INIT_ALL) != ARES_SUCCESS) {
@@ -313,15 +356,16 @@ static void answered(void *argument, int status, int timeouts, unsigned char *me
 	struct rail_ares *ares = query->ares;
 	int outcome = errno_of(status);
 
+	(void)timeouts;
 	LIST_REMOVE(query, link);
 	ares->in_flight--;
 	if (outcome == 0 && (message == NULL || size < 0))
 		outcome = -EIO;
 	if (outcome == 0 && is_cut(ares, (size_t)size))
 		outcome = -EMSGSIZE;
-	/* In a second round nobody can tell. */
-	if ((outcome == 0 || outcome == -EMSGSIZE) && (size_t)timeouts < ares->upstream_count)
-		ares->hooks.heard(ares->hooks.context, query, (size_t)timeouts);
+	if ((outcome == 0 || outcome == -EMSGSIZE) && ares->speaking < ares->upstream_count &&
+	    ares->kind != RAIL_ARES_TCP)
+		ares->hooks.heard(ares->hooks.context, query, ares->speaking);
 	if (outcome == 0)
 		query->answered(query, 0, message, (size_t)size);
 	else
@@ -352,6 +396,7 @@ void rail_ares_process(struct rail_ares *ares, int readable_fd, int writable_fd)
 	ares->reads = READS_A_WAKE;
 	ares_process_fd(ares->channel, readable_fd < 0 ? ARES_SOCKET_BAD : readable_fd,
 			writable_fd < 0 ? ARES_SOCKET_BAD : writable_fd);
+	ares->speaking = ares->upstream_count;
 }
 
 size_t rail_ares_in_flight(const struct rail_ares *ares)

@@ -33,7 +33,8 @@ struct rail_ares_hooks {
 	bool (*admit)(void *context, int fd);
 	/* As rail_forwarder_hooks.watch. */
 	void (*watch)(void *context, struct rail_ares *ares, int fd, bool readable, bool writable);
-	/* The upstream of that number has answered, after those before it did not in time. */
+	/* The upstream of that number, in the channel's order, has answered over UDP. Those before
+	 * it were asked earlier. */
 	void (*heard)(void *context, const struct rail_ares_query *query, size_t upstream);
 	void *context;
 };

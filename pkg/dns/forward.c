@@ -25,7 +25,7 @@ TAILQ_HEAD(pending_list, pending);
 /* An environment that has queries here; its hash is its number. */
 struct share {
 	struct rail_table_link link; /* first */
-	size_t count;
+	size_t count;		     /* of references: a query's, and of one that is being sent */
 };
 
 /* A query. It is released when its caller was called and c-ares has let go of it. */
@@ -74,24 +74,26 @@ static int64_t now_ms(void)
 	return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
 }
 
+/* A reference to it, for put_share; NULL: no memory. */
 static struct share *get_share(struct rail_forwarder *forwarder, uint64_t environment)
 {
 	struct share *share = (struct share *)rail_table_find(&forwarder->shares, environment);
 
-	if (share != NULL)
-		return share;
-	share = calloc(1, sizeof(*share));
-	if (share == NULL || rail_table_reserve(&forwarder->shares) < 0) {
-		free(share);
-		return NULL;
+	if (share == NULL) {
+		share = calloc(1, sizeof(*share));
+		if (share == NULL || rail_table_reserve(&forwarder->shares) < 0) {
+			free(share);
+			return NULL;
+		}
+		rail_table_insert(&forwarder->shares, &share->link, environment);
 	}
-	rail_table_insert(&forwarder->shares, &share->link, environment);
+	share->count++;
 	return share;
 }
 
 static void put_share(struct rail_forwarder *forwarder, struct share *share)
 {
-	if (share->count != 0)
+	if (--share->count != 0)
 		return;
 	rail_table_remove(&forwarder->shares, &share->link);
 	free(share);
@@ -100,7 +102,6 @@ static void put_share(struct rail_forwarder *forwarder, struct share *share)
 static void release(struct pending *pending)
 {
 	pending->forwarder->allocated--;
-	pending->share->count--;
 	put_share(pending->forwarder, pending->share);
 	free(pending->answer);
 	free(pending);
@@ -355,7 +356,6 @@ static struct pending *pending_new(struct rail_forwarder *forwarder, struct shar
 	if (pending == NULL)
 		return NULL;
 	pending->share = share;
-	share->count++;
 	pending->query.answered = answered;
 	pending->forwarder = forwarder;
 	pending->deadline_ms = now_ms() + RAIL_FORWARD_DEADLINE_MS;
@@ -367,13 +367,14 @@ static struct pending *pending_new(struct rail_forwarder *forwarder, struct shar
 	return pending;
 }
 
-/* Whether an environment may have one more: as many as are left for all others, so that n of them
- * that want all have an n+1-th each, and the next one finds as much. A query whose caller was told
- * its end counts until c-ares lets go of it, which an upstream can put off. */
+/* Whether an environment may have the one that is being sent: as many as are left for all others,
+ * so that n of them that want all have an n+1-th each, and the next one finds as much. A query
+ * whose caller was told its end counts until c-ares lets go of it, which an upstream can put off.
+ */
 static bool has_room(const struct rail_forwarder *forwarder, const struct share *share)
 {
 	return forwarder->allocated < RAIL_FORWARD_PENDING_MAXIMUM &&
-	       share->count < RAIL_FORWARD_PENDING_MAXIMUM - forwarder->allocated;
+	       share->count <= RAIL_FORWARD_PENDING_MAXIMUM - forwarder->allocated;
 }
 
 static int start(struct pending *pending)
@@ -409,6 +410,7 @@ int rail_forwarder_send(struct rail_forwarder *forwarder, const struct rail_endp
 		return -EDESTADDRREQ;
 	if (inspect_query(query, query_size, &has_opt) < 0)
 		return -EINVAL;
+	/* Held: a set that makes way may have the environment's last other query. */
 	share = get_share(forwarder, asker->environment);
 	if (share == NULL)
 		return -ENOMEM;

@@ -17,9 +17,14 @@ enum {
 	CHANNEL_QUERIES = 64,	  /* with one source port */
 	CHANNEL_IDLE_MS = 10000,  /* then its memory is given back */
 	CHANNEL_BUDGET_MS = RAIL_FORWARD_DEADLINE_MS - 200,
-	/* Where TCP leads nowhere there is the truncated answer, and a client that waits for it. */
+	/* Where TCP leads nowhere there is the truncated answer, and a client that waits for it;
+	 * but each upstream may have to ask others first. */
 	CHANNEL_BUDGET_TCP_MS = 1500,
-	SILENT_MS = 30000, /* one that does not answer is asked last for so long */
+	UPSTREAM_SHARE_TCP_MS = 750,
+	/* One that has left so many queries in a row, over so long, to others is asked last. */
+	MISSES = 3,
+	MISSES_MS = 2000,
+	SILENT_MS = 30000,
 };
 
 typedef uint8_t upstream_order[RAIL_UPSTREAM_MAXIMUM];
@@ -31,13 +36,20 @@ struct slot {
 	int64_t used_ms;
 };
 
+/* How an upstream of a set has answered lately. */
+struct hearing {
+	int64_t heard_ms;
+	unsigned int misses;   /* since then */
+	int64_t missed_ms;     /* the first of them */
+	int64_t silent_end_ms; /* until then it is asked after the others */
+};
+
 struct rail_upstream_set {
 	struct rail_upstreams *upstreams;
 	uint64_t asker; /* for whom it was made */
 	struct rail_endpoint endpoints[RAIL_UPSTREAM_MAXIMUM];
-	size_t endpoint_count;			      /* 0: an unused set */
-	int64_t heard_ms[RAIL_UPSTREAM_MAXIMUM];      /* when each has last answered */
-	int64_t silent_end_ms[RAIL_UPSTREAM_MAXIMUM]; /* until then it is asked after the others */
+	size_t endpoint_count; /* 0: an unused set */
+	struct hearing hearing[RAIL_UPSTREAM_MAXIMUM];
 	struct slot slots[RAIL_ARES_KIND_COUNT][SET_CHANNEL_MAXIMUM];
 	size_t turn[RAIL_ARES_KIND_COUNT];
 	size_t holders;
@@ -117,9 +129,19 @@ static void watch_socket(void *context, struct rail_ares *channel, int fd, bool 
 	upstreams->hooks.watch(upstreams->hooks.context, fd, readable, writable);
 }
 
+/* A query was waiting for it in vain, and another upstream has answered. */
+static void miss(struct hearing *hearing, int64_t now)
+{
+	if (hearing->misses++ == 0)
+		hearing->missed_ms = now;
+	if (hearing->misses >= MISSES && now - hearing->missed_ms >= MISSES_MS)
+		hearing->silent_end_ms = now + SILENT_MS;
+}
+
 /*
- * An upstream that a query was waiting for in vain, and that has answered no other one meanwhile,
- * is asked last for a while, or every question would wait for it first.
+ * An upstream that answers nobody is asked last for a while, or every question would wait for it
+ * first. Not so one that has answered others meanwhile, or that was missed once: who comes first
+ * may know more than who comes second.
  */
 static void hear(void *context, const struct rail_ares_query *query, size_t upstream)
 {
@@ -127,11 +149,13 @@ static void hear(void *context, const struct rail_ares_query *query, size_t upst
 	struct rail_upstream_set *set = slot->set;
 	int64_t now = now_ms();
 
-	set->heard_ms[slot->order[upstream]] = now;
-	set->silent_end_ms[slot->order[upstream]] = 0;
-	for (size_t i = 0; i < upstream; i++)
-		if (set->heard_ms[slot->order[i]] < query->sent_ms)
-			set->silent_end_ms[slot->order[i]] = now + SILENT_MS;
+	set->hearing[slot->order[upstream]] = (struct hearing){.heard_ms = now};
+	for (size_t i = 0; i < upstream; i++) {
+		struct hearing *hearing = &set->hearing[slot->order[i]];
+
+		if (hearing->heard_ms < query->sent_ms)
+			miss(hearing, now);
+	}
 }
 
 static void make_order(const struct rail_upstream_set *set, upstream_order ret_order)
@@ -141,7 +165,7 @@ static void make_order(const struct rail_upstream_set *set, upstream_order ret_o
 
 	for (int silent = 0; silent <= 1; silent++)
 		for (size_t i = 0; i < set->endpoint_count; i++)
-			if ((set->silent_end_ms[i] > now) == (silent == 1))
+			if ((set->hearing[i].silent_end_ms > now) == (silent == 1))
 				ret_order[count++] = (uint8_t)i;
 }
 
@@ -287,6 +311,17 @@ void rail_upstream_set_release(struct rail_upstream_set *set)
 	set->holders--;
 }
 
+static int budget_ms(const struct rail_upstream_set *set, enum rail_ares_kind kind)
+{
+	int shares = (int)set->endpoint_count * UPSTREAM_SHARE_TCP_MS;
+
+	if (kind != RAIL_ARES_TCP)
+		return CHANNEL_BUDGET_MS;
+	if (shares > CHANNEL_BUDGET_MS)
+		return CHANNEL_BUDGET_MS;
+	return shares > CHANNEL_BUDGET_TCP_MS ? shares : CHANNEL_BUDGET_TCP_MS;
+}
+
 static bool open_slot(struct rail_upstream_set *set, enum rail_ares_kind kind, struct slot *slot)
 {
 	struct rail_upstreams *upstreams = set->upstreams;
@@ -306,9 +341,8 @@ static bool open_slot(struct rail_upstream_set *set, enum rail_ares_kind kind, s
 	make_order(set, slot->order);
 	for (size_t i = 0; i < set->endpoint_count; i++)
 		endpoints[i] = set->endpoints[slot->order[i]];
-	slot->channel = rail_ares_new(
-		kind, endpoints, set->endpoint_count,
-		kind == RAIL_ARES_TCP ? CHANNEL_BUDGET_TCP_MS : CHANNEL_BUDGET_MS, &hooks);
+	slot->channel =
+		rail_ares_new(kind, endpoints, set->endpoint_count, budget_ms(set, kind), &hooks);
 	if (slot->channel == NULL)
 		return false;
 	set->channel_count++;

@@ -298,7 +298,7 @@ static void on_listener(void *context, uint32_t events)
 		if (rail_loop_watch(exposition->loop, fd, EPOLLIN, on_reader, reader,
 				    &reader->source, NULL) < 0)
 			close_reader(reader);
-		rail_timer_start(exposition->tick, TICK_MS);
+		rail_timer_ensure(exposition->tick, TICK_MS);
 		return;
 	}
 	if (fd >= 0)
@@ -319,7 +319,7 @@ static void on_tick(void *context)
 		any = any || reader->fd >= 0;
 	}
 	if (any)
-		rail_timer_start(exposition->tick, TICK_MS);
+		rail_timer_ensure(exposition->tick, TICK_MS);
 }
 
 /* ---- the socket ------------------------------------------------------------------------------ */

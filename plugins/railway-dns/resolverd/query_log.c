@@ -50,7 +50,8 @@ static int start(struct rail_query_log *log, struct rail_error *error)
 	result = rail_loop_watch(log->loop, pidfd, EPOLLIN, on_pidfd, log, &log->source, error);
 	if (result < 0) {
 		rail_child_kill(pidfd);
-		(void)waitid(P_PIDFD, (id_t)pidfd, &(siginfo_t){0}, WEXITED);
+		/* Not for one that hangs in the kernel. */
+		(void)waitid(P_PIDFD, (id_t)pidfd, &(siginfo_t){0}, WEXITED | WNOHANG);
 		return result;
 	}
 	log->channel = RAIL_TAKE_FD(channel);

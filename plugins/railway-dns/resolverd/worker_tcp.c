@@ -67,7 +67,7 @@ static void accept_more(struct rail_worker_pod *pod, bool accepts)
 		pod->accepts = accepts;
 	if (!pod->accepts) {
 		pod->worker->tcp->paused = true;
-		rail_timer_start(pod->worker->tcp->tick, TICK_MS);
+		rail_timer_ensure(pod->worker->tcp->tick, TICK_MS);
 	}
 }
 
@@ -438,7 +438,7 @@ static void welcome(struct rail_worker_pod *pod, int accepted)
 	tcp->count++;
 	pod->connection_count++;
 	pod->environment->connection_count++;
-	rail_timer_start(tcp->tick, TICK_MS);
+	rail_timer_ensure(tcp->tick, TICK_MS);
 }
 
 static void on_listener(void *context, uint32_t events)
@@ -509,7 +509,7 @@ static void on_tick(void *context)
 		accept_more(pod, true);
 	}
 	if (tcp->count != 0 || tcp->paused)
-		rail_timer_start(tcp->tick, TICK_MS);
+		rail_timer_ensure(tcp->tick, TICK_MS);
 }
 
 int rail_tcp_open(struct rail_worker_pod *pod, struct rail_error *error)

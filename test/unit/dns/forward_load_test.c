@@ -157,6 +157,24 @@ Test(dns_forward_load, frees_what_is_on_its_way_over_tcp)
 	cr_assert_eq(rig.watched_count, 0);
 }
 
+/* Its environment is known by that query only, which the one that is sent takes the set from. */
+Test(dns_forward_load, a_set_may_go_that_c_ares_still_has_the_senders_query_in)
+{
+	enum { EVIL = 1, SETS = 64 };
+	int64_t start = clock_ms();
+	struct rail_endpoint upstreams[] = {rig.servers[0].endpoint, rig.servers[1].endpoint};
+
+	cr_assert_eq(send_for(EVIL, 0, upstreams, 1, true), 0);
+	run_for((int)(start + RAIL_FORWARD_DEADLINE_MS - 700 - clock_ms()));
+	answer(&rig.received[0], FLAG_TC, 100);
+	run_until_called(1, 2000);
+	for (uint32_t i = 1; i <= SETS; i++) {
+		upstreams[1].port = (uint16_t)(10000 + i);
+		cr_assert_eq(send_for(i < SETS ? EVIL + i : EVIL, i, upstreams, 2, true), 0);
+	}
+	cr_assert_eq(rail_forwarder_pending(rig.forwarder), SETS);
+}
+
 /* The most that one environment can keep: every query of it is answered truncated, late, and then
  * not at all, which puts the end off by the time that is tried over TCP. */
 Test(dns_forward_load, what_c_ares_still_has_counts_for_its_environment)
@@ -169,7 +187,7 @@ Test(dns_forward_load, what_c_ares_still_has_counts_for_its_environment)
 	while (send_for(EVIL, number, upstream, 1, true) == 0)
 		number++;
 	cr_assert_eq(number, HALF);
-	run_until_received(HALF, 1000);
+	run_until_received(HALF, 2000);
 	/* Late, and before c-ares gives up the first of them. */
 	run_for((int)(start + RAIL_FORWARD_DEADLINE_MS - 700 - clock_ms()));
 	for (size_t i = 0; i < HALF; i++)

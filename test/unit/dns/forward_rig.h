@@ -27,7 +27,7 @@
 #include "pkg/dns/forward.h"
 
 enum {
-	SERVER_COUNT = 2,
+	SERVER_COUNT = 3,
 	NAME_SIZE = 13, /* \7q000000\3dev\0 */
 	QUERY_SIZE = 12 + NAME_SIZE + 4 + 11,
 	PLAIN_QUERY_SIZE = QUERY_SIZE - 11,

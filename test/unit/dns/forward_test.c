@@ -443,6 +443,12 @@ static void second_answers(const struct received *received)
 		answer(received, 0, 100);
 }
 
+static void third_answers(const struct received *received)
+{
+	if (received->server == &rig.servers[2])
+		answer(received, 0, 100);
+}
+
 static void first_answers(const struct received *received)
 {
 	if (received->server == &rig.servers[0])
@@ -462,44 +468,100 @@ Test(dns_forward, asks_the_second_where_the_first_is_silent)
 	cr_assert_eq(rig.received[0].server, &rig.servers[0]);
 }
 
-/* Not so one that answers others meanwhile, as a recursive one that looks for a name. */
-Test(dns_forward, remembers_for_a_while_who_is_silent)
+/* Sends one query after the other until one is answered by the upstream that was asked first. */
+static void send_until_one_is_enough(const struct rail_endpoint *upstreams, size_t count,
+				     uint32_t *number)
+{
+	size_t received;
+
+	do {
+		received = rig.received_count;
+		cr_assert_lt(++*number, 20, "the silent one is asked first for ever");
+		cr_assert_eq(send_to(*number, upstreams, count, true), 0);
+		run_until_called(rig.called + 1, 5000);
+		cr_assert_eq(rig.outcomes[*number].outcome, 0);
+	} while (rig.received_count != received + 1);
+}
+
+Test(dns_forward, asks_last_for_a_while_who_is_silent)
 {
 	const struct rail_endpoint both[] = {rig.servers[0].endpoint, rig.servers[1].endpoint};
-	int64_t start;
+	uint32_t number = 0;
 
-	/* The first is silent for this one name only. */
-	cr_assert_eq(send_to(0, both, 2, true), 0);
-	run_until_received(1, 500);
-	rig.react = answer_briefly;
-	cr_assert_eq(send_to(1, both, 2, true), 0);
-	run_until_called(2, 2000);
-	cr_assert_eq(rig.received[rig.received_count - 1].server, &rig.servers[1]);
 	rig.react = second_answers;
-	start = clock_ms();
-	cr_assert_eq(send_to(2, both, 2, true), 0);
-	run_until_called(3, 2000);
-	cr_assert_geq(clock_ms() - start, 400, "the first is still asked first");
-	/* And now it has answered nobody. */
-	for (uint32_t i = 3; i < 6; i++) {
+	send_until_one_is_enough(both, 2, &number);
+	/* One query that was lost is no reason. */
+	cr_assert_geq(number, 3);
+	for (size_t i = 0; i < 3; i++) {
 		size_t received = rig.received_count;
 
-		cr_assert_eq(send_to(i, both, 2, true), 0);
-		run_until_called(i + 1, 2000);
+		cr_assert_eq(send_to(++number, both, 2, true), 0);
+		run_until_called(rig.called + 1, 2000);
 		cr_assert_eq(rig.received_count, received + 1);
 		cr_assert_eq(rig.received[received].server, &rig.servers[1]);
 	}
-	/* Where the other one is silent it is asked. */
+	/* Where the other one does not answer it is asked, and is the first again when it has. */
 	rig.react = first_answers;
-	cr_assert_eq(send_to(6, both, 2, true), 0);
-	run_until_called(7, 2000);
-	cr_assert_eq(send_to(7, both, 2, true), 0);
-	run_until_called(8, 2000);
+	cr_assert_eq(send_to(++number, both, 2, true), 0);
+	run_until_called(rig.called + 1, 3000);
+	cr_assert_eq(rig.outcomes[number].outcome, 0);
+	cr_assert_eq(send_to(++number, both, 2, true), 0);
+	run_until_called(rig.called + 1, 2000);
 	cr_assert_eq(rig.received[rig.received_count - 1].server, &rig.servers[0]);
-	for (uint32_t i = 0; i < 8; i++) {
-		cr_assert_eq(rig.outcomes[i].calls, 1);
-		cr_assert_eq(rig.outcomes[i].outcome, 0);
+}
+
+/* A recursive one that has to look for a name is not silent where others hear from it. */
+Test(dns_forward, asks_first_who_is_slow_for_some_names)
+{
+	const struct rail_endpoint both[] = {rig.servers[0].endpoint, rig.servers[1].endpoint};
+	int64_t start = clock_ms();
+
+	for (uint32_t number = 0; clock_ms() - start < 4000; number += 2) {
+		size_t received = rig.received_count;
+
+		/* The one of which it is silent, and one that it answers meanwhile. */
+		rig.react = NULL;
+		cr_assert_eq(send_to(number, both, 2, true), 0);
+		run_until_received(received + 1, 1000);
+		cr_assert_eq(rig.received[received].server, &rig.servers[0]);
+		rig.react = first_answers;
+		cr_assert_eq(send_to(number + 1, both, 2, true), 0);
+		run_until_called(rig.called + 1, 1000);
+		rig.react = second_answers;
+		run_until_called(rig.called + 1, 2000);
 	}
+}
+
+/* The answer of the first that comes when the second, which is dead, has been asked is the first's.
+ */
+Test(dns_forward, asks_first_who_answers_late_where_the_second_is_dead)
+{
+	const struct rail_endpoint both[] = {rig.servers[0].endpoint, rig.servers[1].endpoint};
+	int64_t start = clock_ms();
+
+	for (uint32_t number = 0; clock_ms() - start < 4000; number++) {
+		size_t received = rig.received_count;
+
+		cr_assert_eq(send_to(number, both, 2, true), 0);
+		run_until_received(received + 2, 2000);
+		cr_assert_eq(rig.received[received].server, &rig.servers[0]);
+		cr_assert_eq(rig.received[received + 1].server, &rig.servers[1]);
+		answer(&rig.received[received], 0, 100);
+		run_until_called(rig.called + 1, 1000);
+	}
+}
+
+Test(dns_forward, finds_the_one_that_answers_behind_one_that_refuses_and_one_that_is_dead)
+{
+	const struct rail_endpoint three[] = {rig.servers[0].endpoint, rig.servers[1].endpoint,
+					      rig.servers[2].endpoint};
+	uint32_t number = 0;
+
+	(void)close(rig.servers[0].udp);
+	rig.servers[0].udp = -1;
+	rig.react = third_answers;
+	send_until_one_is_enough(three, 3, &number);
+	cr_assert_eq(rig.received[rig.received_count - 1].server, &rig.servers[2]);
 }
 
 Test(dns_forward, asks_the_second_at_once_where_the_first_refuses)
