@@ -1,7 +1,10 @@
 #include "cmd/railwayctl/ctl.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <time.h>
 
 #include "pkg/base/cleanup.h"
 
@@ -66,18 +69,42 @@ int ctl_disable(struct ctl *ctl, char **arguments, struct rail_error *error)
 	return change(ctl, arguments[0], false, error);
 }
 
-/* Both stores at one moment, so that no pod comes in between whose ADD has begun. */
+/* Of a live store that was not there when the stores were opened: whether it was made since. One
+ * that another boot left is older. */
+static bool live_store_has_come(const struct ctl *ctl, const struct timespec *opened)
+{
+	char path[PATH_MAX];
+	struct stat status;
+
+	(void)snprintf(path, sizeof(path), "%s/data.mdb", rail_store_path(ctl->store, RAIL_LIVE));
+	/* A file's times may be some milliseconds behind. */
+	return stat(path, &status) == 0 && status.st_ctim.tv_sec >= opened->tv_sec - 1;
+}
+
+/*
+ * Nothing of it may live. A pod whose ADD has looked it up already, and that is stored after this
+ * look, finds that it is gone, and its ADD fails (pkg/attachment).
+ */
 static int remove_records(struct ctl *ctl, char **arguments, struct rail_error *error)
 {
+	struct timespec opened;
+
 	RAIL_CLEANUP(rail_transaction_abort) struct rail_transaction *registry = NULL;
 	RAIL_CLEANUP(rail_transaction_abort) struct rail_transaction *live = NULL;
 	struct rail_environment environment;
-	int result = ctl_open(ctl, error);
+	int result;
 
+	(void)clock_gettime(CLOCK_REALTIME, &opened);
+	result = ctl_open(ctl, error);
 	if (result == 0)
 		result = rail_transaction_begin(ctl->store, RAIL_REGISTRY, RAIL_WRITE, &registry,
 						error);
 	/* Without one nothing lives. */
+	if (result == 0 && !rail_store_is_there(ctl->store, RAIL_LIVE) &&
+	    live_store_has_come(ctl, &opened))
+		return rail_fail(error, EAGAIN,
+				 "this node's first pod since it booted comes at this moment: try "
+				 "again");
 	if (result == 0 && rail_store_is_there(ctl->store, RAIL_LIVE))
 		result = rail_transaction_begin(ctl->store, RAIL_LIVE, RAIL_READ, &live, error);
 	if (result == 0)

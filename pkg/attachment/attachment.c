@@ -8,6 +8,7 @@
 #include "pkg/attachment/cluster.h"
 #include "pkg/attachment/undo.h"
 #include "pkg/base/cleanup.h"
+#include "pkg/base/pause.h"
 #include "pkg/net/link.h"
 #include "pkg/store/cluster.h"
 
@@ -172,6 +173,39 @@ static int ensure_registered(const struct rail_operation *operation,
 	return 0;
 }
 
+static int take_back(const struct rail_operation *operation, struct rail_error *error)
+{
+	RAIL_CLEANUP(rail_transaction_abort) struct rail_transaction *live = NULL;
+
+	int result = rail_transaction_begin(operation->store, RAIL_LIVE, RAIL_WRITE, &live, error);
+	if (result == 0)
+		result = rail_attachment_delete(live, &operation->key, error);
+	return result < 0 ? result : rail_transaction_commit(&live, error);
+}
+
+/* Whoever removes an environment or service looks for attachments first. One that was stored after
+ * that look finds here that they are gone. */
+static int check_still_registered(const struct rail_operation *operation,
+				  const struct rail_attachment *attachment,
+				  struct rail_error *error)
+{
+	struct rail_environment environment;
+	struct rail_service service;
+
+	int result = look_up(operation, &attachment->identity, &environment, &service, error);
+
+	if (result == 0 && rail_prefix_equal(&environment.prefix, &attachment->prefix) &&
+	    service.number == attachment->service)
+		return 0;
+	if (result < 0 && result != -ENOENT)
+		return result;
+	result = take_back(operation, error);
+	if (result < 0)
+		return result;
+	return rail_fail_code(error, RAIL_CODE_TRY_AGAIN, EAGAIN,
+			      "its environment or service was removed at this moment");
+}
+
 static int begin_new(struct rail_operation *operation, const struct rail_netns_id *netns,
 		     struct rail_attachment *ret_attachment, struct rail_error *error)
 {
@@ -206,6 +240,7 @@ static int begin_new(struct rail_operation *operation, const struct rail_netns_i
 		if (result < 0)
 			return result;
 		is_enabled = enabled;
+		rail_pause("registered");
 	}
 	if (!is_enabled) {
 		attachment.state = RAIL_DISABLED;
@@ -224,6 +259,8 @@ static int begin_new(struct rail_operation *operation, const struct rail_netns_i
 	result = rail_attachment_put(live, &attachment, error);
 	if (result == 0)
 		result = rail_transaction_commit(&live, error);
+	if (result == 0 && operation->settings.enabled)
+		result = check_still_registered(operation, &attachment, error);
 	if (result == 0)
 		*ret_attachment = attachment;
 	return result;

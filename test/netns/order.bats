@@ -188,3 +188,22 @@ replace() {
 	exactly one
 	umount "$NODE/elsewhere"
 }
+
+@test "an environment is removed while an ADD of it is on its way: the ADD fails, leaves nothing, and makes it anew when it is tried again" {
+	add old
+	before=$(ip -n old -6 addr show dev eth0 | grep -o 'fd[0-9a-f:]*' | head -1)
+	mesh DEL old
+	ip netns add new
+	paused registered ADD new
+	"$BIN/railwayctl" remove production
+	echo >"$NODE/go"
+	run wait $PAUSED
+	[ "$status" -ne 0 ]
+	jq -e '.code == 11 and (.msg | contains("removed at this moment"))' "$NODE/paused"
+	[ "$("$BIN/railwayctl" --json pods | jq '.pods | length')" = 0 ]
+	[ -z "$("$BIN/railwayctl" --json environments | jq -r '.environments[]')" ]
+	[ -z "$(ip -n new -o link | grep -v ' lo:')" ]
+	mesh ADD new >"$NODE/ADD.new"
+	after=$(ip -n new -6 addr show dev eth0 | grep -o 'fd[0-9a-f:]*' | head -1)
+	[ "${before:0:14}" != "${after:0:14}" ]
+}
