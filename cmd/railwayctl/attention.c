@@ -22,7 +22,8 @@ static const struct {
 } kinds[ATTENTION_KINDS] = {
 	[ATTENTION_STORES] = {"stores", "as the problem says; no pod can be added or deleted "
 					"meanwhile"},
-	[ATTENTION_TRANSPORT] = {"transport", "as the problem says; no pod can be added meanwhile"},
+	[ATTENTION_TRANSPORT] = {"transport", "as the problem says, on the node itself: in a "
+					      "container wireguard-go may not be seen"},
 	[ATTENTION_RESOLVER] = {"resolver", "systemctl status railway-resolverd; its log: "
 					    "journalctl -u railway-resolverd"},
 	[ATTENTION_MESHD] = {"meshd", "systemctl status railway-meshd; its log: journalctl -u "

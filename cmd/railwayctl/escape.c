@@ -16,6 +16,7 @@ enum {
 	SURROGATE_HIGH = 0xd800,
 	SURROGATE_LOW = 0xdc00,
 	BEYOND_ONE_UNIT = 0x10000,
+	NO_CHARACTER = 0xfffd, /* REPLACEMENT CHARACTER */
 };
 
 static bool is_printable(char character)
@@ -83,12 +84,11 @@ char *escape_json(const char *json)
 		return NULL;
 	while (left > 0) {
 		size_t length = rail_utf8_sequence(json, left);
+		uint32_t character = length != 0 ? decode(json, length) : NO_CHARACTER;
 
-		if (length == 0)
-			length = 1;
-		uint32_t character = decode(json, length);
+		length = length != 0 ? length : 1;
 
-		if (length == 1 && is_printable(*json))
+		if (character != NO_CHARACTER && length == 1 && is_printable(*json))
 			escaped[size++] = *json;
 		else if (character < BEYOND_ONE_UNIT)
 			size += (size_t)snprintf(escaped + size, UNITS_LENGTH + 1, "\\u%04x",

@@ -13,6 +13,6 @@ char *escape_cell(const char *text);
  * as \xNN. */
 char *escape_message(const char *text);
 
-/* JSON text in plain ASCII: what is not stands in strings only, and becomes \uNNNN there. json is
- * valid. */
+/* JSON text in plain ASCII: what is not stands in strings only, and becomes \uNNNN there; bytes
+ * that are no UTF-8 (RFC 3629) become U+FFFD. */
 char *escape_json(const char *json);

@@ -69,14 +69,33 @@ static void put_daemons(struct ctl *ctl, struct table *record, struct attention 
 					     result, &answer));
 }
 
-static void put_transport(struct ctl *ctl, struct table *record, struct attention *attention)
+/* Of a pod that runs. Plugins are started by the runtime, in its mount namespace: what they find
+ * there may not be found here, as in a container. NULL: there is none. */
+static const char *transport_in_use(const struct snapshot *snapshot)
+{
+	for (size_t i = 0; i < snapshot->attachment_count; i++) {
+		const struct rail_attachment *pod = &snapshot->attachments[i];
+
+		if (pod->state == RAIL_READY && (pod->parts & RAIL_PART_INTERFACE) != 0)
+			return pod->interface.transport;
+	}
+	return NULL;
+}
+
+static void put_transport(struct ctl *ctl, const struct snapshot *snapshot, struct table *record,
+			  struct attention *attention)
 {
 	const struct rail_transport *transport = NULL;
 	struct rail_error why = RAIL_ERROR_NONE;
+	const char *name = NULL;
 
-	if (rail_transport_choose(ctl->settings.transport, &transport, &why) < 0)
+	if (rail_transport_choose(ctl->settings.transport, &transport, &why) == 0)
+		name = transport->name;
+	else
+		name = transport_in_use(snapshot);
+	if (name == NULL)
 		attention_add(attention, ATTENTION_TRANSPORT, NULL, why.message);
-	table_put_text(record, transport != NULL ? transport->name : NULL);
+	table_put_text(record, name);
 }
 
 static void put_counts(struct table *record, const struct snapshot *snapshot)
@@ -152,7 +171,7 @@ int ctl_status(struct ctl *ctl, char **arguments, struct rail_error *error)
 	table_put_text(&record, RAIL_VERSION);
 	table_put_text(&record, ctl->config != NULL ? ctl->config : RAIL_NODE_FILE);
 	put_stores(ctl, &record);
-	put_transport(ctl, &record, &attention);
+	put_transport(ctl, &snapshot, &record, &attention);
 	put_daemons(ctl, &record, &attention);
 	if (result == 0)
 		put_counts(&record, &snapshot);

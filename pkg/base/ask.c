@@ -50,46 +50,48 @@ int rail_reply_decode(uint8_t version, const uint8_t *message, size_t size,
 	return 0;
 }
 
-static int fail_to_connect(const struct rail_asked *asked, int cause, struct rail_error *error)
+static int fail_to_connect(const struct rail_ask_target *target, int cause,
+			   struct rail_error *error)
 {
 	if (cause == ENOENT || cause == ECONNREFUSED)
 		return rail_fail_code(error, RAIL_CODE_TRY_AGAIN, ECONNREFUSED,
 				      "nobody serves %s socket '%s': start %s on this node",
-				      asked->whose, asked->path, asked->daemon);
+				      target->whose, target->path, target->daemon);
 	if (cause == EAGAIN)
 		return rail_fail_code(error, RAIL_CODE_TRY_AGAIN, ETIMEDOUT,
 				      "%s at '%s' is too busy to accept a connection",
-				      asked->daemon, asked->path);
-	return rail_fail_errno(error, cause, "connect to %s socket '%s'", asked->whose,
-			       asked->path);
+				      target->daemon, target->path);
+	return rail_fail_errno(error, cause, "connect to %s socket '%s'", target->whose,
+			       target->path);
 }
 
-static int check_owner(const struct rail_asked *asked, int fd, struct rail_error *error)
+static int check_owner(const struct rail_ask_target *target, int fd, struct rail_error *error)
 {
 	struct ucred peer;
 	socklen_t size = sizeof(peer);
 
 	if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &size) < 0)
-		return rail_fail_errno(error, errno, "ask who serves '%s'", asked->path);
+		return rail_fail_errno(error, errno, "ask who serves '%s'", target->path);
 	if (peer.uid != 0 && peer.uid != geteuid())
 		return rail_fail_code(error, RAIL_CODE_INVALID_CONFIG, EPERM,
 				      "%s socket '%s' is served by user %u, not by root: whoever "
 				      "that is could answer in %s name",
-				      asked->whose, asked->path, (unsigned int)peer.uid,
-				      asked->whose);
+				      target->whose, target->path, (unsigned int)peer.uid,
+				      target->whose);
 	return 0;
 }
 
-static int connect_to(const struct rail_asked *asked, int *ret_fd, struct rail_error *error)
+static int connect_to(const struct rail_ask_target *target, int *ret_fd, struct rail_error *error)
 {
 	struct sockaddr_un address = {.sun_family = AF_UNIX};
-	size_t length = strlen(asked->path);
+	size_t length = strlen(target->path);
 
 	if (length == 0 || length >= sizeof(address.sun_path))
 		return rail_fail_code(error, RAIL_CODE_INVALID_CONFIG, ENAMETOOLONG,
-				      "%s '%s' has %zu bytes, a socket's path 1 to %zu", asked->key,
-				      asked->path, length, sizeof(address.sun_path) - 1);
-	memcpy(address.sun_path, asked->path, length + 1);
+				      "%s '%s' has %zu bytes, a socket's path 1 to %zu",
+				      target->key, target->path, length,
+				      sizeof(address.sun_path) - 1);
+	memcpy(address.sun_path, target->path, length + 1);
 
 	RAIL_CLOSE int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
 
@@ -97,22 +99,22 @@ static int connect_to(const struct rail_asked *asked, int *ret_fd, struct rail_e
 		return rail_fail_errno(error, errno, "make a Unix socket");
 
 	/* connect(2) waits while the daemon's queue of connections is full. */
-	struct timeval limit = {.tv_sec = asked->limit_ms / 1000 + 1};
+	struct timeval limit = {.tv_sec = target->limit_ms / 1000 + 1};
 
 	if (setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof(limit)) < 0)
 		return rail_fail_errno(error, errno, "set a time limit on a Unix socket");
 	if (connect(fd, (const struct sockaddr *)&address, sizeof(address)) < 0)
-		return fail_to_connect(asked, errno, error);
+		return fail_to_connect(target, errno, error);
 
-	int result = check_owner(asked, fd, error);
+	int result = check_owner(target, fd, error);
 
 	if (result == 0)
 		*ret_fd = RAIL_TAKE_FD(fd);
 	return result;
 }
 
-static int send_request(const struct rail_asked *asked, int fd, const uint8_t *request, size_t size,
-			int descriptor, struct rail_error *error)
+static int send_request(const struct rail_ask_target *target, int fd, const uint8_t *request,
+			size_t size, int descriptor, struct rail_error *error)
 {
 	union {
 		struct cmsghdr header;
@@ -131,61 +133,61 @@ static int send_request(const struct rail_asked *asked, int fd, const uint8_t *r
 	}
 	if (sendmsg(fd, &message, MSG_NOSIGNAL) < 0)
 		return rail_fail_code(error, RAIL_CODE_TRY_AGAIN, errno, "send to %s: %s",
-				      asked->daemon, strerrordesc_np(errno));
+				      target->daemon, strerrordesc_np(errno));
 	return 0;
 }
 
-static int receive_reply(const struct rail_asked *asked, int fd, int64_t deadline_ms,
+static int receive_reply(const struct rail_ask_target *target, int fd, int64_t deadline_ms,
 			 struct rail_error *ret_outcome, struct rail_error *error)
 {
 	uint8_t bytes[RAIL_ASK_MESSAGE_SIZE];
 	int ready = rail_wait_ready(fd, POLLIN, deadline_ms);
 
 	if (ready < 0)
-		return rail_fail_errno(error, -ready, "wait for %s", asked->daemon);
+		return rail_fail_errno(error, -ready, "wait for %s", target->daemon);
 	if (ready == 0)
 		return rail_fail_code(error, RAIL_CODE_TRY_AGAIN, ETIMEDOUT,
-				      "%s did not answer within %d s; see its log", asked->daemon,
-				      asked->limit_ms / 1000);
+				      "%s did not answer within %d s; see its log", target->daemon,
+				      target->limit_ms / 1000);
 
 	/* MSG_TRUNC makes the message's whole size the result. */
 	ssize_t size = recv(fd, bytes, sizeof(bytes), MSG_TRUNC);
 
 	if (size <= 0)
 		return rail_fail_code(error, RAIL_CODE_TRY_AGAIN, ECONNRESET,
-				      "%s ended before it answered", asked->daemon);
+				      "%s ended before it answered", target->daemon);
 	if ((size_t)size > sizeof(bytes) ||
-	    rail_reply_decode(asked->version, bytes, (size_t)size, ret_outcome) < 0)
+	    rail_reply_decode(target->version, bytes, (size_t)size, ret_outcome) < 0)
 		return rail_fail(error, EBADMSG,
 				 "%s gave an answer that this version does not understand: install "
 				 "plugins and daemon of one release",
-				 asked->daemon);
+				 target->daemon);
 	return 0;
 }
 
-int rail_ask_begin(const struct rail_asked *asked, const uint8_t *request, size_t size,
+int rail_ask_begin(const struct rail_ask_target *target, const uint8_t *request, size_t size,
 		   int descriptor, int *ret_fd, struct rail_error *error)
 {
 	RAIL_CLOSE int fd = -EBADF;
-	int result = connect_to(asked, &fd, error);
+	int result = connect_to(target, &fd, error);
 
 	if (result == 0)
-		result = send_request(asked, fd, request, size, descriptor, error);
+		result = send_request(target, fd, request, size, descriptor, error);
 	if (result == 0)
 		*ret_fd = RAIL_TAKE_FD(fd);
 	return result;
 }
 
-int rail_ask(const struct rail_asked *asked, const uint8_t *request, size_t size, int descriptor,
-	     struct rail_error *error)
+int rail_ask(const struct rail_ask_target *target, const uint8_t *request, size_t size,
+	     int descriptor, struct rail_error *error)
 {
-	int64_t deadline_ms = rail_monotonic_ms() + asked->limit_ms;
+	int64_t deadline_ms = rail_monotonic_ms() + target->limit_ms;
 	struct rail_error outcome = RAIL_ERROR_NONE;
 	RAIL_CLOSE int fd = -EBADF;
-	int result = rail_ask_begin(asked, request, size, descriptor, &fd, error);
+	int result = rail_ask_begin(target, request, size, descriptor, &fd, error);
 
 	if (result == 0)
-		result = receive_reply(asked, fd, deadline_ms, &outcome, error);
+		result = receive_reply(target, fd, deadline_ms, &outcome, error);
 	if (result < 0 || outcome.errnum == 0)
 		return result;
 	return rail_fail_code(error, outcome.code, outcome.errnum, "%s", outcome.message);

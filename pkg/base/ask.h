@@ -14,13 +14,14 @@
 enum { RAIL_ASK_MESSAGE_SIZE = 2048 }; /* of a request and of a reply, at most */
 
 /* Whom to ask. All of it is borrowed. */
-struct rail_asked {
+struct rail_ask_target {
 	const char *daemon; /* "railway-resolverd" */
 	const char *whose;  /* "the resolver's": its socket is */
 	const char *key;    /* of the configuration, that has the socket's path */
 	const char *path;
 	uint8_t version; /* of the protocol */
-	int limit_ms;	 /* for everything, the reply's coming included */
+	int limit_ms;	 /* until the reply is there; where the daemon takes no connection a little
+			    more */
 };
 
 /*
@@ -28,11 +29,11 @@ struct rail_asked {
  * none. Where nobody serves the socket: ECONNREFUSED, code 11, and a message that names it and
  * says to start the daemon. A socket whose owner is not root (or the caller) is refused with EPERM.
  */
-int rail_ask_begin(const struct rail_asked *asked, const uint8_t *request, size_t size,
+int rail_ask_begin(const struct rail_ask_target *target, const uint8_t *request, size_t size,
 		   int descriptor, int *ret_fd, struct rail_error *error);
 /* The same, and waits for the reply: 0, or the error that the daemon answers. */
-int rail_ask(const struct rail_asked *asked, const uint8_t *request, size_t size, int descriptor,
-	     struct rail_error *error);
+int rail_ask(const struct rail_ask_target *target, const uint8_t *request, size_t size,
+	     int descriptor, struct rail_error *error);
 
 /* A reply's wire format: version, errno value, code, message; errno value 0 says that it is done.
  * Return the size, or -EBADMSG / -EMSGSIZE; decoding -EPROTO for another version. */

@@ -96,7 +96,7 @@ int rail_mesh_decode(const uint8_t *message, size_t size, struct rail_mesh_reque
 int rail_mesh_ask(const char *socket_path, const struct rail_mesh_request *request,
 		  struct rail_error *error)
 {
-	const struct rail_asked meshd = {
+	const struct rail_ask_target meshd = {
 		.daemon = "railway-meshd",
 		.whose = "the mesh's",
 		.key = "meshSocket",

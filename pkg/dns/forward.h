@@ -26,8 +26,8 @@ struct rail_forwarder_hooks {
 	 * call nothing of the forwarder.
 	 */
 	void (*watch)(void *context, int fd, bool readable, bool writable);
-	/* What an upstream sent is looked at from here on: one that only this pod is waiting for.
-	 * 0: several are, or it is over. */
+	/* What an upstream sent is looked at from here on: through a socket over which only this
+	 * pod has questions on their way. 0: several have, or it is over. */
 	void (*works_for)(void *context, uint64_t pod);
 	void *context;
 };

@@ -89,9 +89,9 @@ int rail_registration_decode(const uint8_t *message, size_t size,
 	return 0;
 }
 
-static struct rail_asked resolver_at(const char *socket_path, int limit_ms)
+static struct rail_ask_target resolver_at(const char *socket_path, int limit_ms)
 {
-	return (struct rail_asked){
+	return (struct rail_ask_target){
 		.daemon = "railway-resolverd",
 		.whose = "the resolver's",
 		.key = "resolverSocket",
@@ -115,7 +115,7 @@ int rail_registration_ask_within(const char *socket_path,
 				 const struct rail_registration_request *request, int netns_fd,
 				 int limit_ms, struct rail_error *error)
 {
-	const struct rail_asked resolver = resolver_at(socket_path, limit_ms);
+	const struct rail_ask_target resolver = resolver_at(socket_path, limit_ms);
 	uint8_t bytes[RAIL_ASK_MESSAGE_SIZE];
 	int size = encode(request, bytes, error);
 
@@ -133,7 +133,8 @@ int rail_registration_begin(const char *socket_path,
 			    const struct rail_registration_request *request, int *ret_fd,
 			    struct rail_error *error)
 {
-	const struct rail_asked resolver = resolver_at(socket_path, RAIL_REGISTRATION_DEADLINE_MS);
+	const struct rail_ask_target resolver =
+		resolver_at(socket_path, RAIL_REGISTRATION_DEADLINE_MS);
 	uint8_t bytes[RAIL_ASK_MESSAGE_SIZE];
 	int size = encode(request, bytes, error);
 

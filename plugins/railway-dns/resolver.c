@@ -56,10 +56,10 @@ static bool is_scoped(const char *text, const char *place)
 	address[length] = '\0';
 	if (parse_server(address, &endpoint) < 0)
 		return false;
-	(void)fprintf(
-		stderr,
-		"railway-dns: %s: '%.64s' is left out: addresses with a scope are not asked\n",
-		place, text);
+	(void)fprintf(stderr,
+		      "railway-dns: %s: '%s%%...' is left out: addresses with a scope are not "
+		      "asked\n",
+		      place, address);
 	return true;
 }
 

@@ -189,18 +189,45 @@ def oversize(name):
     print(len(receive(connection)) > 12, receive(connection) == b"")
 
 
-def keep_open(name, slow):
-    """Two connections, one that has been answered and one whose answer is slow; prints what comes of them, a line each."""
+def keep_asking(name, slow, marker):
+    """On one connection asks for a name that is not there until the connection ends; on another one a slow question. Prints
+    "held" when both are in use, then what came of each. "stale": it was not there when the file marker was."""
     idle, busy = connect(), connect()
-    idle.sendall(framed(query(name)))
-    assert receive(idle)
+    busy.settimeout(10)
     busy.sendall(framed(query(slow, 1)))
+    outcome = "end"
+    for count in range(1000):
+        was_marked = os.path.exists(marker)
+        idle.sendall(framed(query(name)))
+        answer = receive(idle)
+        if not answer:
+            break
+        if was_marked and answer[3] & 15 == 3:
+            outcome = "stale"
+        if count == 0:
+            print("held", flush=True)
+        if select.select([idle], [], [], 0.05)[0]:
+            assert not receive(idle)
+            break
+    else:
+        outcome = "endless"
+    print(outcome, flush=True)
+    first = receive(busy)
+    print("answer" if first else "none", "end" if not receive(busy) else "more", flush=True)
+
+
+def idle(name):
+    """A connection that was used once: waits for its end."""
+    connection = connect()
+    connection.sendall(framed(query(name)))
+    assert receive(connection)
+    connection.settimeout(15)
     print("held", flush=True)
-    for each in idle, busy:
-        each.settimeout(10)
-        start = time.monotonic()
-        first = receive(each)
-        print("answer" if first else "end", "end" if first and not receive(each) else "", flush=True)
+    try:
+        assert not receive(connection)
+    except ConnectionResetError:
+        pass
+    print("end", flush=True)
 
 
 def enter(pod):

@@ -97,7 +97,7 @@ beside() {
 	# What was given up is still on its way when as much again comes.
 	SECONDS_BESIDE=8
 	beside "late answers" "${HOSTILE[@]}" ask late.tc.example.com 10 $(seq -f 'evil-%g' 1 9)
-	[ "$(metric forward_questions_total)" -gt 3000 ]
+	[ "$(metric forward_questions_total)" -gt 2048 ]
 }
 
 @test "what one pod has at most of what all share" {

@@ -30,10 +30,10 @@ start() {
 	[ "$(metric queries_dropped_total)" = 1 ]
 }
 
-@test "another daemon takes over: an idle connection ends at once, one that waits when it has its answer; no old name is told" {
+@test "another daemon takes over: connections end, one that waits when it has its answer, and none tells what was true before" {
 	start
 	mkfifo "$NODE/out"
-	in_netns one "${HOSTILE[@]}" keep_open web.railway.internal slow.example.com >"$NODE/out" 3>&- &
+	in_netns one "${HOSTILE[@]}" keep_asking new.railway.internal slow.example.com "$NODE/marker" >"$NODE/out" 3>&- &
 	HELPERS+=($!)
 	exec {out}<"$NODE/out"
 	read -r -t 10 -u "$out" word
@@ -41,13 +41,29 @@ start() {
 	old=$RESOLVER
 	resolver_start --take-over
 	[ "$RESOLVER" != "$old" ]
-	read -r -t 10 -u "$out" first
-	read -r -t 10 -u "$out" second
-	echo "idle: $first, busy: $second"
+	served two production new >/dev/null
+	touch "$NODE/marker"
+	read -r -t 20 -u "$out" first
+	read -r -t 20 -u "$out" second
+	echo "in use: $first, waiting: $second"
 	[ "$first" = end ]
 	[ "$second" = "answer end" ]
-	# The old one had nothing else to wait for.
 	eventually is_gone "$old"
+}
+
+@test "an idle connection ends, however often others connect" {
+	start
+	served two staging web >/dev/null
+	mkfifo "$NODE/out"
+	in_netns one "${HOSTILE[@]}" idle web.railway.internal >"$NODE/out" 3>&- &
+	HELPERS+=($!)
+	exec {out}<"$NODE/out"
+	read -r -t 10 -u "$out" word
+	[ "$word" = held ]
+	in_netns two "${HOSTILE[@]}" tcp_flood 30 3>&- &
+	HELPERS+=($!)
+	read -r -t 20 -u "$out" word
+	[ "$word" = end ]
 }
 
 @test "an upstream's answer that does not fit UDP: it is fetched over TCP; over TCP the pod gets all of it, over UDP what fits" {

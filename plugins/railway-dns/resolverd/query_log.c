@@ -25,7 +25,7 @@ struct rail_query_log {
 	int pidfd;   /* negative: there is none */
 	struct rail_source *source;
 	struct rail_timer *timer; /* starts the next writer, or ends one that does not end */
-	bool fails;		  /* the path could not be opened, which was said */
+	bool failure_told;	  /* the path could not be opened, which was said */
 };
 
 static void on_pidfd(void *context, uint32_t events);
@@ -38,7 +38,7 @@ static int start(struct rail_query_log *log, struct rail_error *error)
 		.uid = log->uid,
 		.descriptors = {log->ring, -EBADF},
 		.log_path = log->path,
-		.log_fails = log->fails,
+		.log_failure_told = log->failure_told,
 	};
 	RAIL_CLOSE int channel = -EBADF;
 	RAIL_CLOSE int pidfd = -EBADF;
@@ -108,8 +108,8 @@ static void on_pidfd(void *context, uint32_t events)
 		return;
 	}
 	tell_to_end(log);
-	log->fails = end.signal_number == 0 && end.status == RAIL_CHILD_NO_LOG;
-	if (!log->fails)
+	log->failure_told = end.signal_number == 0 && end.status == RAIL_CHILD_NO_LOG;
+	if (!log->failure_told)
 		rail_log(RAIL_LOG_WARN, "the query log's writer died", "end", end.text, NULL);
 	rail_timer_start(log->timer, RETRY_MS);
 }
@@ -123,7 +123,7 @@ void rail_query_log_reopen(struct rail_query_log *log)
 {
 	if (log == NULL)
 		return;
-	log->fails = false;
+	log->failure_told = false;
 	if (log->pidfd < 0) {
 		rail_timer_stop(log->timer);
 		start_or_retry(log);

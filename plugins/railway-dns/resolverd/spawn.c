@@ -31,22 +31,22 @@ int rail_child_open_log(const char *path, struct rail_error *error)
 }
 
 /* In the new process, which ends where that fails. */
-static int open_log(const struct rail_child *child)
+static int open_log(const struct rail_child *child, struct rail_error *error)
 {
-	struct rail_error error = RAIL_ERROR_NONE;
-
 	rail_pause("log-opened");
 
-	int fd = rail_child_open_log(child->log_path, &error);
+	int fd = rail_child_open_log(child->log_path, error);
 
 	if (fd < 0) {
-		if (!child->log_fails)
+		if (!child->log_failure_told)
 			rail_log(RAIL_LOG_ERROR, "the query log stands still; it is tried again",
-				 "error", error.message, NULL);
+				 "error", error->message, NULL);
 		_exit(RAIL_CHILD_NO_LOG);
 	}
 	/* It has the next free place, and stays. */
-	return fcntl(fd, F_SETFD, 0);
+	return fcntl(fd, F_SETFD, 0) < 0
+		       ? rail_fail_errno(error, errno, "keep the query log's descriptor")
+		       : 0;
 }
 
 /* The new process. */
@@ -63,7 +63,7 @@ static _Noreturn void become_child(const struct rail_child *child, int channel, 
 
 	/* With no pod's sockets, which would keep its netns for as long as the disk hangs. */
 	if (result == 0 && child->log_path != NULL)
-		result = open_log(child);
+		result = open_log(child, &error);
 	if (result == 0)
 		result = rail_sandbox_before_exec(child->uid, child->log_path != NULL, &error);
 	if (result == 0 && child->tied)

@@ -15,8 +15,8 @@ struct rail_child {
 	/* A path that it opens, for appending, before it has given up its rights, and gets as the
 	 * next descriptor: whatever that waits for, the caller does not. NULL: none. */
 	const char *log_path;
-	bool log_fails; /* as is known: it need not be said again */
-	bool tied;	/* killed when this process dies */
+	bool log_failure_told; /* that it cannot be opened, which need not be said again */
+	bool tied;	       /* killed when this process dies */
 };
 
 /* How a child ended. */

@@ -154,9 +154,9 @@ void rail_tcp_free(struct rail_tcp *tcp);
 void rail_tcp_stop(struct rail_worker_pod *pod);
 int rail_tcp_open(struct rail_worker_pod *pod, struct rail_error *error);
 /*
- * Another worker has the pods from now on, and its zones change while this one's do not: what has
- * come is answered, and each connection then ends. One that has brought nothing yet may bring one
- * query, until rail_tcp_drain_fresh.
+ * Another worker has the pods from now on, and its zones change while this one's do not: what was
+ * read, and one portion more, is answered, and each connection then ends. One that has brought
+ * nothing yet may bring one query, until rail_tcp_drain_fresh.
  */
 void rail_tcp_drain(struct rail_tcp *tcp);
 void rail_tcp_drain_fresh(struct rail_tcp *tcp);

@@ -172,6 +172,20 @@ Test(base_loop, timers_run_once_when_they_are_due)
 	cr_assert_eq(calls[2], 0);
 }
 
+Test(base_loop, a_timer_that_runs_is_not_put_off_by_ensuring_that_it_does)
+{
+	add_timers(count_timer);
+	rail_timer_ensure(timers[0], 0);
+	rail_timer_ensure(timers[0], 60000);
+	cr_assert_eq(rail_loop_turn(loop, 0, NULL), 0);
+	cr_assert_eq(calls[0], 1);
+	/* It has run: the next one counts. */
+	rail_timer_ensure(timers[0], 60000);
+	rail_timer_ensure(timers[0], 0);
+	cr_assert_eq(rail_loop_turn(loop, 0, NULL), 0);
+	cr_assert_eq(calls[0], 1);
+}
+
 Test(base_loop, a_timer_may_start_itself_again_and_runs_once_a_turn)
 {
 	add_timers(restart_timer);

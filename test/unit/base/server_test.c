@@ -14,7 +14,7 @@
 #include "pkg/base/cleanup.h"
 #include "pkg/base/file.h"
 
-enum { VERSION = 2, SLOTS = 3, PATIENCE_MS = 200, CLIENTS_MAXIMUM = 8 };
+enum { VERSION = 2, SLOTS = 3, CLIENTS_MAXIMUM = 8 };
 
 static char directory[] = "/tmp/rail-server-XXXXXX";
 static char path[64];
@@ -25,6 +25,7 @@ static struct rail_server *server;
 static struct daemon {
 	bool waits;    /* it lets clients wait */
 	bool is_quick; /* poll answers them */
+	int patience_ms;
 	size_t requests;
 	size_t polls;
 	size_t late;
@@ -51,7 +52,7 @@ static void on_request(void *context, struct rail_client *client,
 	daemon->descriptors = request->descriptor_count;
 	daemon->has_file = request->descriptor >= 0 && fcntl(request->descriptor, F_GETFD) >= 0;
 	if (daemon->waits)
-		rail_client_wait(client, PATIENCE_MS);
+		rail_client_wait(client, daemon->patience_ms);
 	else
 		rail_client_reply(client, &RAIL_ERROR_NONE);
 }
@@ -97,7 +98,7 @@ static void set_up(void)
 	struct rail_listener listener = RAIL_LISTENER_CLOSED;
 	struct rail_error error = RAIL_ERROR_NONE;
 
-	daemon_state = (struct daemon){0};
+	daemon_state = (struct daemon){.patience_ms = 60000};
 	cr_assert_not_null(mkdtemp(directory));
 	(void)snprintf(path, sizeof(path), "%s/socket", directory);
 	cr_assert_eq(rail_loop_new(&loop, &error), 0);
@@ -176,6 +177,7 @@ Test(base_server, one_that_waits_is_asked_for_until_it_is_late)
 	RAIL_CLOSE int fd = -1;
 
 	daemon_state.waits = true;
+	daemon_state.patience_ms = 200;
 	fd = ask("x", 1);
 	UNTIL(has_reply(fd, &outcome));
 	cr_assert_eq(outcome.errnum, ETIMEDOUT);
@@ -184,6 +186,28 @@ Test(base_server, one_that_waits_is_asked_for_until_it_is_late)
 	cr_assert_geq(daemon_state.polls, 1);
 	cr_assert_eq(daemon_state.late, 1);
 	cr_assert_eq(daemon_state.gone, 1);
+}
+
+/* Others that come all the time do not hold it up. */
+Test(base_server, one_that_waits_is_looked_after_however_often_others_connect)
+{
+	struct rail_error outcome = RAIL_ERROR_NONE;
+	RAIL_CLOSE int fd = -1;
+	size_t connections = 0;
+
+	daemon_state.waits = true;
+	daemon_state.patience_ms = 200;
+	fd = ask("x", 1);
+	UNTIL(daemon_state.requests == 1);
+	daemon_state.waits = false;
+	while (!has_reply(fd, &outcome) && connections < 20000) {
+		RAIL_CLOSE int other = ask("y", 1);
+
+		connections++;
+		cr_assert_eq(rail_loop_turn(loop, 0, NULL), 0);
+	}
+	cr_assert_eq(outcome.errnum, ETIMEDOUT, "after %zu connections", connections);
+	cr_assert_geq(daemon_state.polls, 1);
 }
 
 Test(base_server, more_than_there_is_room_for_wait_for_the_others)
@@ -332,7 +356,7 @@ Test(base_server, only_root_is_answered)
 
 		if (setresuid(65534, 65534, 65534) < 0)
 			_exit(1);
-		fd = connect_client();
+		fd = ask("x", 1);
 		size = recv(fd, bytes, sizeof(bytes), 0);
 		_exit(size > 0 && rail_reply_decode(VERSION, bytes, (size_t)size, &outcome) == 0 &&
 				      outcome.errnum == EPERM &&

@@ -41,6 +41,7 @@ Test(cmd_escape, json_becomes_plain_ascii_of_the_same_meaning)
 {
 	becomes(escape_json, "{\"a\":[1,\"x\\n\"]}", "{\"a\":[1,\"x\\n\"]}");
 	becomes(escape_json, "\"b\xc3\xbcro \x7f\xc2\x9b\"", "\"b\\u00fcro \\u007f\\u009b\"");
+	becomes(escape_json, "\"\xc3(\xff\"", "\"\\ufffd(\\ufffd\"");
 	becomes(escape_json, "\"\xe2\x80\xae\xef\xbf\xbd\"", "\"\\u202e\\ufffd\"");
 	/* Beyond 16 bits: two units. */
 	becomes(escape_json, "\"\xf0\x9f\x9a\x82\xf4\x8f\xbf\xbf\"",
