@@ -138,7 +138,7 @@ node_kill() {
 	ip link del "v$node" 2>/dev/null || true
 	netns=$(readlink "/proc/${node_pid[$node]}/ns/mnt")
 	for pid in /proc/[0-9]*; do
-		if [ "$(readlink "$pid/ns/mnt" 2>/dev/null)" = "$netns" ]; then kill -KILL "${pid#/proc/}" 2>/dev/null; fi
+		if [ "$(readlink "$pid/ns/mnt" 2>/dev/null)" = "$netns" ]; then kill -KILL "${pid#/proc/}" 2>/dev/null || true; fi
 	done
 	wait "${node_pid[$node]}" 2>/dev/null || true
 }
