@@ -287,17 +287,20 @@ test-long: packages-test packages-afl
 	@$(MAKE) --no-print-directory test-faults-all
 	@$(MAKE) --no-print-directory test-scale
 	@$(BUILD_MAKE) WERROR=1 VARIANT=asan tools runtime-tools
+	@bash test/lib/netns.bash asan '$(T)' $(SANITIZED_LONG)
 	@RUNTIMES='$(CURDIR)/$(RUNTIMES)' TRANSPORTS=auto bash test/lib/netns.bash asan '$(T)' test/runtimes/*.bats
 	@for target in $(addprefix fuzz-,$(FUZZ_TARGETS)) $(addprefix afl-,$(AFL_TARGETS)); do \
 		$(BUILD_MAKE) FUZZ_SECONDS=600 $$target || exit 1; done
 
+# The longest ones; `make test-long` has them sanitized.
+SANITIZED_LONG := $(patsubst %,test/netns/%.bats,adversary concurrency)
 .PHONY: test-netns
 test-netns: packages-test
 	@$(BUILD_MAKE) WERROR=1 tools
 	@$(BUILD_MAKE) WERROR=1 VARIANT=asan tools
 	@$(BUILD_MAKE) WERROR=1 VARIANT=pauses all
 	@bash test/lib/netns.bash release '$(T)'
-	@bash test/lib/netns.bash asan '$(T)'
+	@bash test/lib/netns.bash asan '$(T)' $(filter-out $(SANITIZED_LONG),$(wildcard test/netns/*.bats))
 
 # A sample of what test-faults-all does with every system call and allocation.
 .PHONY: test-faults test-faults-all
@@ -412,7 +415,7 @@ vm-tests:
 # All but those to which it makes no difference what carries the packets; `make test-long` has these, too, but for flood.bats: its
 # second is not an emulated one.
 VM_DEADLINE := 4000
-INDIFFERENT := $(patsubst %,test/netns/%.bats,flood hostile input ipam poison query_log resolver tcp upgrade)
+INDIFFERENT := $(patsubst %,test/netns/%.bats,ctl flood hostile input ipam poison query_log resolver tcp upgrade)
 VM_TESTS := test/vm/*.bats $(filter-out $(INDIFFERENT),$(wildcard test/netns/*.bats)) test/cluster/handshake.bats
 
 # Emulated time is not real time: the ratios count. Ten thousand pods: BENCHES_VM=dns-scale PODS=10000 MEMORY=10240
