@@ -283,7 +283,7 @@ $(addprefix afl-,$(AFL_TARGETS)): afl-%: packages-afl
 # What takes longer than a person waits.
 .PHONY: test-long
 test-long: packages-test packages-afl
-	@$(MAKE) --no-print-directory test-vm VM_TESTS='$(filter-out %/flood.bats,$(INDIFFERENT))'
+	@$(MAKE) --no-print-directory test-vm VM_TESTS='$(filter-out %/flood.bats,$(INDIFFERENT)) test/cluster/handshake.bats' HANDSHAKES=100
 	@$(MAKE) --no-print-directory test-faults-all
 	@$(MAKE) --no-print-directory test-scale
 	@$(BUILD_MAKE) WERROR=1 VARIANT=asan tools runtime-tools

@@ -11,8 +11,8 @@ setup() {
 	node_start b
 }
 
-# With wireguard-go each pod costs a process that has to start and to end.
-if [ "$TRANSPORT" = kernel ]; then ROUNDS=100; else ROUNDS=10; fi
+# With wireguard-go each pod costs a process that has to start and to end. `make test-long` takes a hundred.
+if [ "$TRANSPORT" = kernel ]; then ROUNDS=${HANDSHAKES:-40}; else ROUNDS=10; fi
 
 is_named() { resolves a one web | grep -qxF "$1"; }
 

@@ -41,7 +41,7 @@ for target in "$@"; do
 		printf '\n== %s begins\n' "$target"
 		# A process group of its own, which can be ended whole.
 		set -m
-		timed "$target" nice -n 10 make >"$beside_output/$target" 2>&1 </dev/null &
+		timed "$target" nice -n 5 make >"$beside_output/$target" 2>&1 </dev/null &
 		set +m
 		groups+=($!)
 		beside+=("$target")

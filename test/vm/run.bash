@@ -40,6 +40,7 @@ tests)
 	[ $# -gt 0 ] || set -- test/vm/*.bats test/netns/*.bats
 	{
 		echo 'status=0'
+		[ -z "${HANDSHAKES:-}" ] || printf 'export HANDSHAKES=%q\n' "$HANDSHAKES"
 		printf 'for file in %s; do\n' "$(printf '%q ' "$@")"
 		printf '	echo "# $file"; SECONDS=0\n	bash test/lib/isolate.bash bats --tap %s "$file" || status=1\n' \
 			"${pattern:+--filter $(printf '%q' "$pattern")}"
