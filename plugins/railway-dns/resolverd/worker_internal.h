@@ -14,8 +14,8 @@
 #include "pkg/dns/table.h"
 #include "plugins/railway-dns/resolverd/metrics.h"
 
-/* What the worker's parts share: worker.c (its table, the channel), worker_udp.c, worker_tcp.c,
- * worker_forward.c and worker_queries.c. */
+/* What the worker's parts share: worker.c (its table, the channel), worker_udp.c, worker_tcp.c with
+ * worker_connection.c, worker_forward.c and worker_queries.c. */
 
 enum {
 	RAIL_QUERY_SIZE_MAXIMUM = 2048,	   /* larger ones are dropped, or close the connection */
@@ -162,8 +162,8 @@ void rail_tcp_drain(struct rail_tcp *tcp);
 void rail_tcp_drain_fresh(struct rail_tcp *tcp);
 /* Resets the pod's connections, so that none of them keeps its netns. */
 void rail_tcp_close(struct rail_worker_pod *pod);
-/* The answer to a forwarded query, with two bytes in front of it that this writes to. Nothing
- * happens where the connection is gone. */
+/* worker_connection.c: the answer to a forwarded query, with two bytes in front of it that this
+ * writes to. Nothing happens where the connection is gone. */
 void rail_tcp_reply(struct rail_tcp *tcp, uint64_t connection, uint8_t *framed, size_t size);
 
 /* worker_forward.c: what upstream nameservers are asked. */
