@@ -53,8 +53,18 @@ beside() {
 	for n in $(seq 1 8); do
 		served "evil-$n" evil web 127.0.0.9:5300 >/dev/null
 	done
+	served sibling evil web 127.0.0.2:5300 >/dev/null
 	beside "open questions" "${HOSTILE[@]}" ask example.com $((SECONDS_EACH + 2)) $(seq -f 'evil-%g' 1 8)
 	[ "$(metric forward_questions_total)" -gt 1000 ]
+	# One more pod of the same environment has its share, too.
+	"${HOSTILE[@]}" ask example.com 4 $(seq -f 'evil-%g' 1 8) >"$NODE/asked" 3>&- &
+	HELPERS+=($!)
+	eventually test -s "$NODE/asked"
+	in_netns sibling "${HOSTILE[@]}" steady "sibling-%d.example.com" 1 1 >"$NODE/sibling"
+	cat "$NODE/sibling"
+	read -r answered lost _ <"$NODE/sibling"
+	[ "$answered" -ge 20 ]
+	[ "$lost" = 0 ]
 }
 
 @test "TCP connections: opened, reset, fed with noise, and held" {

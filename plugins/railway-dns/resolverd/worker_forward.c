@@ -269,6 +269,16 @@ static int ask(struct rail_worker_pod *pod, const struct rail_question *question
 	return 0;
 }
 
+/* Of what all environments share, and of what the pods of one do. */
+static bool may_wait(const struct rail_worker_pod *pod)
+{
+	size_t left = RAIL_FORWARD_PENDING_MAXIMUM - pod->worker->forward->waiter_count;
+	size_t own = pod->environment->pending_count;
+
+	return pod->pending_count < RAIL_POD_PENDING_MAXIMUM && rail_worker_is_fair(own, left) &&
+	       rail_worker_is_fair(pod->pending_count, left - own);
+}
+
 /* The client waits: for an answer that is on its way already, or for one of its own. */
 static int wait_for_answer(struct rail_worker_pod *pod, const struct rail_question *question,
 			   const struct rail_forward_client *client, const uint8_t *query,
@@ -278,9 +288,7 @@ static int wait_for_answer(struct rail_worker_pod *pod, const struct rail_questi
 	uint64_t hash = rail_hash(&forward->key, question->bytes, question->size);
 	struct asking *asking = find_asking(forward, question, hash);
 
-	if (pod->pending_count >= RAIL_POD_PENDING_MAXIMUM ||
-	    !rail_worker_is_fair(pod->environment->pending_count,
-				 RAIL_FORWARD_PENDING_MAXIMUM - forward->waiter_count))
+	if (!may_wait(pod))
 		return -EAGAIN;
 
 	RAIL_FREE struct waiter *waiter = malloc(sizeof(*waiter) + size);
