@@ -95,14 +95,14 @@ def measure(name, seconds):
     print(round(worst * 1000))
 
 
-def steady(name, kind, seconds):
+def steady(name, kind, seconds, limit=1):
     """A query every 20 ms, answered or not, of that type ("%d" in the name: another name each time). Prints how many were
-    answered with NOERROR, how many were not within 1 s, and of the answered ones' times the median, p99 and the longest, in microseconds."""
+    answered with NOERROR, how many were not within the limit (1 s), and of the answered ones' times the median, p99 and the longest, in microseconds."""
     client = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)
     client.connect(SERVER)
     start = now = time.monotonic()
     asked, times, count = {}, [], 0
-    while now < start + float(seconds) or (asked and now < start + float(seconds) + 1):
+    while now < start + float(seconds) or (asked and now < start + float(seconds) + float(limit)):
         due = start + count * 0.02
         if now >= due and now < start + float(seconds):
             message = struct.pack(">H", count) + query(name.replace("%d", str(count)), int(kind))[2:]
@@ -116,7 +116,7 @@ def steady(name, kind, seconds):
             if number in asked and answer[3] & 15 == 0:
                 times.append(now - asked.pop(number))
         now = time.monotonic()
-    in_time = sorted(round(t * 1e6) for t in times if t <= 1)
+    in_time = sorted(round(t * 1e6) for t in times if t <= float(limit))
     part = lambda p: in_time[min(len(in_time) - 1, int(len(in_time) * p))] if in_time else 0
     print(len(in_time), count - len(in_time), part(0.5), part(0.99), part(1))
 
