@@ -61,7 +61,7 @@ beside() {
 	"${HOSTILE[@]}" ask example.com 4 $(seq -f 'evil-%g' 1 8) >"$NODE/asked" 3>&- &
 	HELPERS+=($!)
 	eventually test -s "$NODE/asked"
-	in_netns sibling "${HOSTILE[@]}" steady "sibling-%d.example.com" 1 1 >"$NODE/sibling"
+	in_netns sibling "${HOSTILE[@]}" steady "sibling-%d.example.com" 1 1 4 >"$NODE/sibling"
 	cat "$NODE/sibling"
 	read -r answered lost _ <"$NODE/sibling"
 	[ "$answered" -ge 20 ]
