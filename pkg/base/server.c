@@ -58,7 +58,7 @@ static void accept_more(struct rail_server *server, bool accepts)
 void rail_client_close(struct rail_client *client)
 {
 	struct rail_server *server = client->server;
-	RAIL_CLOSE int fd = client->fd;
+	int fd = client->fd;
 
 	/* First: whoever is called back finds it gone. */
 	rail_source_remove(&client->source);
@@ -66,6 +66,7 @@ void rail_client_close(struct rail_client *client)
 	server->count--;
 	if (server->options.hooks.gone != NULL)
 		server->options.hooks.gone(server->options.hooks.context, client);
+	(void)close(fd);
 	accept_more(server, true);
 }
 
