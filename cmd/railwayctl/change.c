@@ -126,23 +126,23 @@ static int explain_refusal(struct ctl *ctl, char **arguments, struct rail_error 
 	const struct rail_error refusal = *error;
 	size_t members = 0;
 	size_t pods = 0;
-	size_t count;
+	size_t member_count;
+	size_t service_count;
 
 	if (snapshot_read(ctl->store, &snapshot, NULL) < 0 ||
 	    snapshot_environment(&snapshot, arguments[0], &environment, NULL) < 0)
 		return -EBUSY;
 
 	const struct rail_member *member =
-		snapshot_members(&snapshot, &environment->prefix, &count);
+		snapshot_members(&snapshot, &environment->prefix, &member_count);
 	const struct rail_service *services =
-		snapshot_services(&snapshot, &environment->prefix, &count);
+		snapshot_services(&snapshot, &environment->prefix, &service_count);
 	const struct rail_service *service = NULL;
 
-	for (size_t i = 0; arguments[1] != NULL && i < count; i++)
+	for (size_t i = 0; arguments[1] != NULL && i < service_count; i++)
 		if (strcmp(services[i].label, arguments[1]) == 0)
 			service = &services[i];
-	(void)snapshot_members(&snapshot, &environment->prefix, &count);
-	for (size_t i = 0; i < count; i++)
+	for (size_t i = 0; i < member_count; i++)
 		members += service == NULL ||
 			   rail_address_split(&member[i].address).service == service->number;
 	for (size_t i = 0; i < snapshot.attachment_count; i++) {

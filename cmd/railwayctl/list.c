@@ -14,18 +14,26 @@ static int print_list(const struct ctl *ctl, const char *name, const struct tabl
 	return ctl_print(ctl, &(struct ctl_report){.list = table, .list_name = name}, error);
 }
 
-/* The attachments of an environment, or of one of its services (number not negative), that are
- * given a private network. */
-static int64_t count_pods(const struct snapshot *snapshot, const struct rail_prefix *prefix,
-			  int number)
+/* The stores, and the environment that a command is about. */
+static int read_environment(struct ctl *ctl, const char *name, struct snapshot *ret_snapshot,
+			    const struct rail_environment **ret_environment,
+			    struct rail_error *error)
+{
+	int result = ctl_read(ctl, ret_snapshot, error);
+
+	return result < 0 ? result
+			  : snapshot_environment(ret_snapshot, name, ret_environment, error);
+}
+
+/* The attachments of an environment that are given a private network. */
+static int64_t count_pods(const struct snapshot *snapshot, const struct rail_prefix *prefix)
 {
 	int64_t count = 0;
 
 	for (size_t i = 0; i < snapshot->attachment_count; i++) {
 		const struct rail_attachment *pod = &snapshot->attachments[i];
 
-		count += pod->state != RAIL_DISABLED && rail_prefix_equal(&pod->prefix, prefix) &&
-			 (number < 0 || pod->service == number);
+		count += pod->state != RAIL_DISABLED && rail_prefix_equal(&pod->prefix, prefix);
 	}
 	return count;
 }
@@ -55,7 +63,7 @@ int ctl_environments(struct ctl *ctl, char **arguments, struct rail_error *error
 		table_put_truth(&table, environment->enabled);
 		(void)snapshot_services(&snapshot, &environment->prefix, &count);
 		table_put_number(&table, (int64_t)count);
-		table_put_number(&table, count_pods(&snapshot, &environment->prefix, -1));
+		table_put_number(&table, count_pods(&snapshot, &environment->prefix));
 		(void)snapshot_members(&snapshot, &environment->prefix, &count);
 		table_put_number(&table, (int64_t)count);
 	}
@@ -77,10 +85,8 @@ int ctl_services(struct ctl *ctl, char **arguments, struct rail_error *error)
 	const struct rail_environment *environment = NULL;
 	size_t member_count = 0;
 	size_t count = 0;
-	int result = ctl_read(ctl, &snapshot, error);
+	int result = read_environment(ctl, arguments[0], &snapshot, &environment, error);
 
-	if (result == 0)
-		result = snapshot_environment(&snapshot, arguments[0], &environment, error);
 	if (result < 0)
 		return result;
 
@@ -205,10 +211,8 @@ int ctl_members(struct ctl *ctl, char **arguments, struct rail_error *error)
 	RAIL_CLEANUP(snapshot_done) struct snapshot snapshot = {.node = 0};
 	const struct rail_environment *environment = NULL;
 	size_t count = 0;
-	int result = ctl_read(ctl, &snapshot, error);
+	int result = read_environment(ctl, arguments[0], &snapshot, &environment, error);
 
-	if (result == 0)
-		result = snapshot_environment(&snapshot, arguments[0], &environment, error);
 	if (result < 0)
 		return result;
 

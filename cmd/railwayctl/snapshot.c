@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "pkg/base/cleanup.h"
-#include "pkg/wg/grow.h"
+#include "pkg/base/grow.h"
 
 void snapshot_done(struct snapshot *snapshot)
 {

@@ -7,7 +7,7 @@
 
 #include "cmd/railwayctl/escape.h"
 #include "pkg/base/cleanup.h"
-#include "pkg/wg/grow.h"
+#include "pkg/base/grow.h"
 
 enum {
 	CELL_TEXT_SIZE = 64, /* of numbers */

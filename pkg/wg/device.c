@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "pkg/wg/grow.h"
+#include "pkg/base/grow.h"
 
 void rail_endpoint_format(const struct rail_endpoint *endpoint, char text[RAIL_ENDPOINT_TEXT_SIZE])
 {

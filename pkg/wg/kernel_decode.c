@@ -3,8 +3,8 @@
 #include <linux/wireguard.h>
 #include <string.h>
 
+#include "pkg/base/grow.h"
 #include "pkg/net/request.h"
-#include "pkg/wg/grow.h"
 #include "pkg/wg/kernel_message.h"
 #include "pkg/wg/key.h"
 

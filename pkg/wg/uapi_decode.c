@@ -3,7 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "pkg/wg/grow.h"
+#include "pkg/base/grow.h"
 #include "pkg/wg/key.h"
 #include "pkg/wg/uapi.h"
 

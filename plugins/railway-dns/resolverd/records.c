@@ -5,22 +5,8 @@
 #include <string.h>
 
 #include "pkg/base/cleanup.h"
+#include "pkg/base/grow.h"
 #include "pkg/store/database.h"
-
-/* A growing array: room for one more, or NULL. */
-static void *grow(void **array, size_t *count, size_t *capacity, size_t size)
-{
-	if (*count == *capacity) {
-		size_t larger = *capacity == 0 ? 16 : *capacity * 2;
-		void *moved = reallocarray(*array, larger, size);
-
-		if (moved == NULL)
-			return NULL;
-		*array = moved;
-		*capacity = larger;
-	}
-	return (char *)*array + (*count)++ * size;
-}
 
 static void take_record(const struct rail_attachment *attachment,
 			struct rail_pod_record *ret_record)
@@ -68,9 +54,8 @@ int rail_pod_record_read(struct rail_store *store, const struct rail_attachment_
 }
 
 struct records {
-	void *records;
+	struct rail_pod_record *records;
 	size_t count;
-	size_t capacity;
 };
 
 static int collect_record(void *context, const struct rail_attachment *attachment)
@@ -80,12 +65,12 @@ static int collect_record(void *context, const struct rail_attachment *attachmen
 	if (!is_named(attachment))
 		return 0;
 
-	struct rail_pod_record *record =
-		grow(&records->records, &records->count, &records->capacity, sizeof(*record));
+	struct rail_pod_record *grown = rail_grow(records->records, records->count, sizeof(*grown));
 
-	if (record == NULL)
+	if (grown == NULL)
 		return -ENOMEM;
-	take_record(attachment, record);
+	records->records = grown;
+	take_record(attachment, &grown[records->count++]);
 	return 0;
 }
 
@@ -137,21 +122,22 @@ int rail_environment_check_enabled(struct rail_store *store, const struct rail_p
 }
 
 struct services {
-	void *services;
+	struct rail_service_name *services;
 	size_t count;
-	size_t capacity;
 };
 
 static int collect_service(void *context, const struct rail_service *service)
 {
 	struct services *services = context;
-	struct rail_service_name *name =
-		grow(&services->services, &services->count, &services->capacity, sizeof(*name));
+	struct rail_service_name *grown =
+		rail_grow(services->services, services->count, sizeof(*grown));
 
-	if (name == NULL)
+	if (grown == NULL)
 		return -ENOMEM;
-	name->number = service->number;
-	memcpy(name->label, service->label, sizeof(name->label));
+	services->services = grown;
+	grown += services->count++;
+	grown->number = service->number;
+	memcpy(grown->label, service->label, sizeof(grown->label));
 	return 0;
 }
 
