@@ -6,9 +6,9 @@
 #include <string.h>
 #include <sys/queue.h>
 #include <sys/random.h>
-#include <time.h>
 
 #include "pkg/base/bytes.h"
+#include "pkg/base/file.h"
 #include "pkg/dns/message.h"
 #include "pkg/dns/name.h"
 #include "pkg/dns/table.h"
@@ -66,14 +66,6 @@ struct rail_forwarder {
 	int64_t tick_ms;
 };
 
-static int64_t now_ms(void)
-{
-	struct timespec now;
-
-	(void)clock_gettime(CLOCK_MONOTONIC, &now);
-	return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
-}
-
 /* A reference to it, for put_share; NULL: no memory. */
 static struct share *get_share(struct rail_forwarder *forwarder, uint64_t environment)
 {
@@ -127,7 +119,7 @@ static bool is_ticking(const struct rail_forwarder *forwarder)
 static void start_ticking(struct rail_forwarder *forwarder)
 {
 	if (!is_ticking(forwarder))
-		forwarder->tick_ms = now_ms() + TICK_MS;
+		forwarder->tick_ms = rail_monotonic_ms() + TICK_MS;
 }
 
 /* An answer that was to be bettered is better than none. */
@@ -358,7 +350,7 @@ static struct pending *pending_new(struct rail_forwarder *forwarder, struct shar
 	pending->share = share;
 	pending->query.answered = answered;
 	pending->forwarder = forwarder;
-	pending->deadline_ms = now_ms() + RAIL_FORWARD_DEADLINE_MS;
+	pending->deadline_ms = rail_monotonic_ms() + RAIL_FORWARD_DEADLINE_MS;
 	pending->has_opt = has_opt;
 	pending->kind = has_opt ? RAIL_ARES_UDP : RAIL_ARES_UDP_PLAIN;
 	pending->size = size;
@@ -454,13 +446,13 @@ int rail_forwarder_timeout_ms(struct rail_forwarder *forwarder)
 		due = first->deadline_ms;
 	if (due == INT64_MAX)
 		return -1;
-	now = now_ms();
+	now = rail_monotonic_ms();
 	return due > now ? (int)(due - now) : 0;
 }
 
 void rail_forwarder_expire(struct rail_forwarder *forwarder)
 {
-	int64_t now = now_ms();
+	int64_t now = rail_monotonic_ms();
 	struct pending *pending;
 
 	if (is_ticking(forwarder) && now >= forwarder->tick_ms) {

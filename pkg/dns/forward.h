@@ -65,10 +65,10 @@ typedef void (*rail_forward_callback)(void *context, int outcome, const uint8_t 
  * given to the callback has whichever the upstream sent: callers compare nothing but the question)
  * to the upstreams, in their order: the next one is asked when one does not answer for its share of
  * the deadline (of 1: 1.3 s, then once more; of 2: 0.65 s, then both once more; of 3: 1.3 s; of 8:
- * 0.5 s), and at once when its host refuses. Over TCP 1.5 s are shared, with 0.75 s for each at
- * least. One that left three queries in a row, over 2 s, to others is asked last for 30 s. Every
- * query ends with exactly one OPT without options, or has none; a server that knows no EDNS is
- * asked again without it.
+ * 0.5 s), and at once when its host refuses. Over TCP they share 1.5 s; more than two have 0.75 s
+ * each, 3.8 s in all at most. One that left three queries in a row, over 2 s, to others is asked
+ * last for 30 s. Every query ends with exactly one OPT without options, or has none; a server that
+ * knows no EDNS is asked again without it.
  *
  * The sets of upstreams that are asked are kept, at most 64 at a time. -EAGAIN where that many have
  * queries on their way, or as many of one environment as would leave fewer than that for the

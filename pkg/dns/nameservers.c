@@ -3,7 +3,7 @@
 #include <arpa/inet.h>
 #include <string.h>
 
-static bool parse_address(const char *text, struct rail_endpoint *ret_endpoint)
+bool rail_nameserver_parse(const char *text, struct rail_endpoint *ret_endpoint)
 {
 	struct rail_endpoint endpoint = {.port = 53};
 
@@ -40,7 +40,7 @@ size_t rail_nameservers_parse(const char *text,
 			continue;
 		memcpy(address, line + blanks, size);
 		address[size] = '\0';
-		if (parse_address(address, &nameservers[count]))
+		if (rail_nameserver_parse(address, &nameservers[count]))
 			count++;
 	}
 	return count;

@@ -5,9 +5,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <time.h>
 
 #include "pkg/base/cleanup.h"
+#include "pkg/base/file.h"
 
 enum {
 	SET_MAXIMUM = 64,
@@ -68,14 +68,6 @@ struct rail_upstreams {
 	size_t socket_capacity;
 	size_t socket_count;
 };
-
-static int64_t now_ms(void)
-{
-	struct timespec now;
-
-	(void)clock_gettime(CLOCK_MONOTONIC, &now);
-	return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
-}
 
 /*
  * How much of a limited resource one set, or one asker, may have: as much as is left for all
@@ -147,7 +139,7 @@ static void hear(void *context, const struct rail_ares_query *query, size_t upst
 {
 	const struct slot *slot = context;
 	struct rail_upstream_set *set = slot->set;
-	int64_t now = now_ms();
+	int64_t now = rail_monotonic_ms();
 
 	set->hearing[slot->order[upstream]] = (struct hearing){.heard_ms = now};
 	for (size_t i = 0; i < upstream; i++) {
@@ -160,7 +152,7 @@ static void hear(void *context, const struct rail_ares_query *query, size_t upst
 
 static void make_order(const struct rail_upstream_set *set, upstream_order ret_order)
 {
-	int64_t now = now_ms();
+	int64_t now = rail_monotonic_ms();
 	size_t count = 0;
 
 	for (int silent = 0; silent <= 1; silent++)
@@ -347,7 +339,7 @@ static bool open_slot(struct rail_upstream_set *set, enum rail_ares_kind kind, s
 		return false;
 	set->channel_count++;
 	if (upstreams->channel_count++ == 0)
-		upstreams->sweep_ms = now_ms() + CHANNEL_IDLE_MS;
+		upstreams->sweep_ms = rail_monotonic_ms() + CHANNEL_IDLE_MS;
 	return true;
 }
 
@@ -429,7 +421,7 @@ int rail_upstreams_ask(struct rail_upstream_set *set, enum rail_ares_kind kind,
 
 	if (slot == NULL)
 		return -EAGAIN;
-	slot->used_ms = now_ms();
+	slot->used_ms = rail_monotonic_ms();
 	rail_ares_send(slot->channel, bytes, size, query);
 	return 0;
 }

@@ -8,26 +8,13 @@
 
 #include "pkg/base/cleanup.h"
 #include "pkg/cni/result.h"
+#include "pkg/dns/nameservers.h"
 #include "pkg/net/intercept.h"
 
 enum {
 	NAMESERVER_TEXT_SIZE = INET6_ADDRSTRLEN,
 	TEXTS_MAXIMUM = 32, /* search domains or options of a result */
 };
-
-static int parse_server(const char *text, struct rail_endpoint *ret_endpoint)
-{
-	struct rail_endpoint endpoint = {.port = 53};
-
-	if (inet_pton(AF_INET6, text, &endpoint.address.v6) == 1)
-		endpoint.family = AF_INET6;
-	else if (inet_pton(AF_INET, text, &endpoint.address.v4) == 1)
-		endpoint.family = AF_INET;
-	else
-		return -EINVAL;
-	*ret_endpoint = endpoint;
-	return 0;
-}
 
 /* A pod whose runtime hands us our own address would be sent round in a circle. */
 static bool is_our_own(const struct rail_endpoint *endpoint)
@@ -54,7 +41,7 @@ static bool is_scoped(const char *text, const char *place)
 		return false;
 	memcpy(address, text, length);
 	address[length] = '\0';
-	if (parse_server(address, &endpoint) < 0)
+	if (!rail_nameserver_parse(address, &endpoint))
 		return false;
 	(void)fprintf(stderr,
 		      "railway-dns: %s: '%s%%...' is left out: addresses with a scope are not "
@@ -80,7 +67,7 @@ static int add_servers(const struct rail_json *servers, const char *place,
 
 		if (text != NULL && is_scoped(text, place))
 			continue;
-		if (text == NULL || parse_server(text, &endpoint) < 0)
+		if (text == NULL || !rail_nameserver_parse(text, &endpoint))
 			return rail_fail_code(error, RAIL_CODE_INVALID_CONFIG, EINVAL,
 					      "%s: '%.64s' is no address", place,
 					      text != NULL ? text : "(not a string)");
