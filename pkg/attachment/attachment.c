@@ -197,8 +197,11 @@ static int check_still_registered(const struct rail_operation *operation,
 	if (result == 0 && rail_prefix_equal(&environment.prefix, &attachment->prefix) &&
 	    service.number == attachment->service)
 		return 0;
-	if (result < 0 && result != -ENOENT)
+	/* Whatever it is: an ADD that ends here leaves nothing. */
+	if (result < 0 && result != -ENOENT) {
+		(void)take_back(operation, NULL);
 		return result;
+	}
 	result = take_back(operation, error);
 	if (result < 0)
 		return result;
