@@ -131,7 +131,8 @@ static int send_request(const struct rail_ask_target *target, int fd, const uint
 		message.msg_control = &control;
 		message.msg_controllen = sizeof(control.space);
 	}
-	if (sendmsg(fd, &message, MSG_NOSIGNAL) < 0)
+	/* A daemon that hears nothing from this user has said so already. */
+	if (sendmsg(fd, &message, MSG_NOSIGNAL) < 0 && errno != EPIPE)
 		return rail_fail_code(error, RAIL_CODE_TRY_AGAIN, errno, "send to %s: %s",
 				      target->daemon, strerrordesc_np(errno));
 	return 0;

@@ -190,6 +190,17 @@ static int check_peer(const struct rail_server *server, int fd, struct rail_erro
 	return 0;
 }
 
+/* Of a client that is refused whatever it says. A request that came later or were left unread would
+ * take the reply away from it. */
+static void discard_requests(int fd)
+{
+	uint8_t byte;
+
+	(void)shutdown(fd, SHUT_RD);
+	while (recv(fd, &byte, sizeof(byte), MSG_DONTWAIT) > 0)
+		;
+}
+
 static void welcome(struct rail_server *server, int fd)
 {
 	struct rail_error error = RAIL_ERROR_NONE;
@@ -204,14 +215,10 @@ static void welcome(struct rail_server *server, int fd)
 	client->fd = fd;
 	client->deadline_ms = rail_monotonic_ms() + REQUEST_MS;
 	server->count++;
-	if (check_peer(server, fd, &error) < 0) {
-		uint8_t request;
-
-		/* What is left unread would take the reply away from it. */
-		(void)recv(fd, &request, sizeof(request), MSG_DONTWAIT | MSG_TRUNC);
-		rail_client_refuse(client, &error);
-	} else if (rail_loop_watch(server->loop, fd, EPOLLIN, on_client, client, &client->source,
-				   &error) < 0) {
+	if (check_peer(server, fd, &error) < 0 ||
+	    rail_loop_watch(server->loop, fd, EPOLLIN, on_client, client, &client->source, &error) <
+		    0) {
+		discard_requests(fd);
 		rail_client_refuse(client, &error);
 	}
 }

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # run TARGET...: makes each target, goes on after failures, and says what each took and how many tests passed. One with an @ behind it runs beside those
 # that follow, with what they leave of the processors, and is shown at the end. Test runners append lines "passed failed skipped" to the file
-# named in RAILWAY_COUNTS.
+# named in RAILWAY_COUNTS. What failed is named once more at the end, where one looks.
 set -uo pipefail
 shift
 RAILWAY_COUNTS=$(mktemp)
@@ -17,13 +17,14 @@ finish() {
 }
 trap finish EXIT
 trap 'exit 130' INT TERM
-times=() failed_targets=0
+times=() failures=() failed_targets=0
 
-timed() { # TARGET PROGRAM...: leaves a line in the table's form in $beside_output/TARGET.time
+timed() { # TARGET PROGRAM...: leaves its output and a line in the table's form in $beside_output/TARGET.{output,time}
 	local target=$1 outcome=ok start
 	shift
 	start=$(date +%s%N)
-	"$@" --no-print-directory "$target" || outcome=FAILED
+	"$@" --no-print-directory "$target" 2>&1 | tee "$beside_output/$target.output"
+	[ "${PIPESTATUS[0]}" = 0 ] || outcome=FAILED
 	printf '%-14s %7.1f s  %s\n' "$target" "$((($(date +%s%N) - start) / 100000000))e-1" "$outcome" \
 		>"$beside_output/$target.time"
 }
@@ -31,8 +32,11 @@ timed() { # TARGET PROGRAM...: leaves a line in the table's form in $beside_outp
 account() { # TARGET
 	local line
 	line=$(cat "$beside_output/$1.time" 2>/dev/null || printf '%-14s did not end  FAILED' "$1")
-	[[ $line == *ok ]] || failed_targets=$((failed_targets + 1))
 	times+=("$line")
+	[[ $line != *ok ]] || return 0
+	failed_targets=$((failed_targets + 1))
+	failures+=("$1:" "$(grep -hE '^ *not ok |^\[FAIL\]|^(build|lint|demo|fuzz target|vm): |^make.*\*\*\*|sanitizers reported' \
+		"$beside_output/$1.output" | head -n 20 | sed 's/^ */  /')")
 }
 
 for target in "$@"; do
@@ -41,7 +45,7 @@ for target in "$@"; do
 		printf '\n== %s begins\n' "$target"
 		# A process group of its own, which can be ended whole.
 		set -m
-		timed "$target" nice -n 5 make >"$beside_output/$target" 2>&1 </dev/null &
+		timed "$target" nice -n 5 make >/dev/null </dev/null &
 		set +m
 		groups+=($!)
 		beside+=("$target")
@@ -55,10 +59,11 @@ wait
 groups=()
 for target in "${beside[@]}"; do
 	printf '\n== %s\n' "$target"
-	cat "$beside_output/$target"
+	cat "$beside_output/$target.output"
 	account "$target"
 done
 printf '\n'
+[ ${#failures[@]} = 0 ] || printf '%s\n' "${failures[@]}" ''
 printf '%s\n' "${times[@]}"
 read -r passed failed skipped < <(awk '{p += $1; f += $2; s += $3} END {print p + 0, f + 0, s + 0}' \
 	"$RAILWAY_COUNTS")

@@ -3,16 +3,18 @@
 #include <criterion/criterion.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include "pkg/base/cleanup.h"
 #include "pkg/base/file.h"
+#include "pkg/base/log.h"
+#include "test/unit/children.h"
 
 enum { VERSION = 2, SLOTS = 3, CLIENTS_MAXIMUM = 8 };
 
@@ -122,13 +124,20 @@ static void tear_down(void)
 
 TestSuite(base_server, .init = set_up, .fini = tear_down, .timeout = 30);
 
-static int connect_client(void)
+static struct sockaddr_un address_of_server(void)
 {
 	struct sockaddr_un address = {.sun_family = AF_UNIX};
-	int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
 
 	(void)snprintf(address.sun_path, sizeof(address.sun_path), "%s", path);
-	cr_assert_eq(connect(fd, (struct sockaddr *)&address, sizeof(address)), 0);
+	return address;
+}
+
+static int connect_client(void)
+{
+	const struct sockaddr_un address = address_of_server();
+	int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+
+	cr_assert_eq(connect(fd, (const struct sockaddr *)&address, sizeof(address)), 0);
 	return fd;
 }
 
@@ -337,35 +346,99 @@ Test(base_server, descriptors_are_counted_and_none_is_left_open)
 	}
 }
 
-Test(base_server, only_root_is_answered)
+/* Asks as somebody else, and expects to be told that it may not. It says so when it has asked;
+ * where it is to be late, it waits for a byte before. */
+static pid_t fork_stranger(int end, bool is_late)
 {
-	struct rail_error outcome = RAIL_ERROR_NONE;
-	int status = -1;
-	pid_t pid;
+	const struct sockaddr_un address = address_of_server();
+	pid_t child = fork_child();
 
+	if (child == 0) {
+		struct rail_error outcome = RAIL_ERROR_NONE;
+		int fd = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
+		char byte;
+
+		CHILD_MUST(setresuid(65534, 65534, 65534) == 0);
+		CHILD_MUST(connect(fd, (const struct sockaddr *)&address, sizeof(address)) == 0);
+		CHILD_MUST(!is_late || read(end, &byte, 1) == 1);
+		CHILD_MUST(send(fd, "x", 1, MSG_NOSIGNAL) == (is_late ? -1 : 1));
+		CHILD_MUST(!is_late || errno == EPIPE);
+		CHILD_MUST(write(end, "", 1) == 1);
+		CHILD_MUST(poll(&(struct pollfd){.fd = fd, .events = POLLIN}, 1, 20000) == 1);
+		CHILD_MUST(has_reply(fd, &outcome));
+		CHILD_MUST(outcome.errnum == EPERM);
+		CHILD_MUST(strstr(outcome.message, "only root") != NULL);
+		_exit(0);
+	}
+	return child;
+}
+
+/* The socket's mode keeps them out already. */
+static void let_others_connect(void)
+{
 	if (geteuid() != 0)
 		cr_skip_test("not root: no other user to ask as");
-	/* The socket's mode keeps others out already. */
 	cr_assert_eq(chmod(directory, 0755), 0);
 	cr_assert_eq(chmod(path, 0666), 0);
-	pid = fork();
-	if (pid == 0) {
-		uint8_t bytes[RAIL_ASK_MESSAGE_SIZE];
-		int fd;
-		ssize_t size;
+}
 
-		if (setresuid(65534, 65534, 65534) < 0)
-			_exit(1);
-		fd = ask("x", 1);
-		size = recv(fd, bytes, sizeof(bytes), 0);
-		_exit(size > 0 && rail_reply_decode(VERSION, bytes, (size_t)size, &outcome) == 0 &&
-				      outcome.errnum == EPERM &&
-				      strstr(outcome.message, "only root") != NULL
-			      ? 0
-			      : 2);
+static void refuse_a_stranger(bool is_late)
+{
+	int ends[2];
+	int status = -1;
+	pid_t child;
+
+	let_others_connect();
+	cr_assert_eq(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends), 0);
+	child = fork_stranger(ends[1], is_late);
+	(void)close(ends[1]);
+	if (is_late) {
+		UNTIL(daemon_state.gone == 1);
+		cr_assert_eq(write(ends[0], "", 1), 1);
 	}
+	wait_for_byte(ends[0]);
+	UNTIL(waitpid(child, &status, WNOHANG) == child);
+	cr_assert_eq(status, 0);
+	cr_assert_eq(daemon_state.gone, 1);
+	cr_assert_eq(daemon_state.requests, 0);
+	(void)close(ends[0]);
+}
 
-	UNTIL(waitpid(pid, &status, WNOHANG) == pid);
+Test(base_server, only_root_is_answered_and_another_is_told_so)
+{
+	refuse_a_stranger(false);
+}
+
+Test(base_server, another_is_told_so_also_where_it_asks_late)
+{
+	refuse_a_stranger(true);
+}
+
+/* Now the request, now the refusal is first. */
+Test(base_server, another_is_told_so_each_time)
+{
+	const struct rail_ask_target target = {
+		.daemon = "tested",
+		.whose = "the tested one's",
+		.key = "socket",
+		.path = path,
+		.version = VERSION,
+		.limit_ms = 20000,
+	};
+	int status = -1;
+	pid_t child;
+
+	let_others_connect();
+	rail_log_set_level(RAIL_LOG_ERROR);
+	child = fork_child();
+	if (child == 0) {
+		CHILD_MUST(setresuid(65534, 65534, 65534) == 0);
+		for (int i = 0; i < 2000; i++)
+			CHILD_MUST(rail_ask(&target, (const uint8_t *)"x", 1, -EBADF, NULL) ==
+				   -EPERM);
+		_exit(0);
+	}
+	UNTIL(waitpid(child, &status, WNOHANG) == child);
 	cr_assert_eq(status, 0);
 	cr_assert_eq(daemon_state.requests, 0);
 }

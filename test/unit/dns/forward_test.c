@@ -1,7 +1,8 @@
 #include "test/unit/dns/forward_rig.h"
 
 #include <seccomp.h>
-#include <sys/wait.h>
+
+#include "test/unit/children.h"
 
 TestSuite(dns_forward, .init = set_up, .fini = tear_down, .timeout = 60);
 
@@ -787,20 +788,17 @@ Test(dns_forward, needs_no_file_no_thread_and_no_environment)
 
 	(void)setenv("LOCALDOMAIN", "example.org", 1);
 	(void)setenv("RES_OPTIONS", "rotate retry:1 retrans:1 ndots:3", 1);
-	child = fork();
-	cr_assert_geq(child, 0);
+	child = fork_child();
 	if (child == 0) {
-		(void)alarm(10);
-		if (!forbid_files_and_threads())
-			_exit(2);
+		CHILD_MUST(forbid_files_and_threads());
 		rig.react = truncate_over_udp;
 		for (uint32_t i = 0; i < 100; i++)
-			cr_assert_eq(send_to(i, both, 2, true), 0);
-		run_until_called(100, 3000);
+			CHILD_MUST(send_to(i, both, 2, true) == 0);
+		CHILD_MUST(are_called_within(100, 10000));
 		for (uint32_t i = 0; i < 100; i++)
-			expect_answer(i, 0, 40000);
+			CHILD_MUST(rig.outcomes[i].outcome == 0 && rig.outcomes[i].size == 40000);
 		for (size_t i = 0; i < rig.received_count; i++)
-			cr_assert_eq(rig.received[i].server, &rig.servers[0]);
+			CHILD_MUST(rig.received[i].server == &rig.servers[0]);
 		_exit(0);
 	}
 	cr_assert_eq(waitpid(child, &status, 0), child);

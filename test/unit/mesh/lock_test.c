@@ -5,10 +5,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include "pkg/mesh/lock.h"
+#include "test/unit/children.h"
 
 static char directory[64];
 static const struct rail_prefix prefix = {{0xfd, 1, 2, 3, 4, 5}};
@@ -73,9 +73,9 @@ Test(mesh_lock, a_killed_holder_lets_go_and_leaves_its_mark)
 	char byte = 0;
 
 	cr_assert_eq(pipe(told), 0);
-	pid_t child = fork();
+	pid_t child = fork_child();
 	if (child == 0) {
-		take(&lock);
+		CHILD_MUST(rail_environment_lock_take(directory, &prefix, &lock, NULL) == 0);
 		(void)!write(told[1], "x", 1);
 		pause();
 		_exit(0);
@@ -104,20 +104,19 @@ Test(mesh_lock, holders_exclude_each_other_also_while_the_file_is_taken_away)
 	(void)fclose(file);
 
 	for (int i = 0; i < PROCESSES; i++) {
-		if (fork() != 0)
+		if (fork_child() != 0)
 			continue;
 		for (int round = 0; round < ROUNDS; round++) {
 			struct rail_environment_lock lock = RAIL_ENVIRONMENT_LOCK_NONE;
 			long number = -1;
 
-			take(&lock);
+			CHILD_MUST(rail_environment_lock_take(directory, &prefix, &lock, NULL) ==
+				   0);
 			file = fopen(path, "r");
-			if (file == NULL || fscanf(file, "%ld", &number) != 1)
-				_exit(1);
+			CHILD_MUST(file != NULL && fscanf(file, "%ld", &number) == 1);
 			(void)fclose(file);
 			file = fopen(path, "w");
-			if (file == NULL)
-				_exit(1);
+			CHILD_MUST(file != NULL);
 			(void)fprintf(file, "%ld", number + 1);
 			(void)fclose(file);
 			rail_environment_lock_finish(&lock, round % 2 == 0);

@@ -5,17 +5,15 @@
 #include <criterion/criterion.h>
 #include <ftw.h>
 #include <limits.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/prctl.h>
 #include <sys/stat.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include "pkg/base/cleanup.h"
 #include "pkg/store/database.h"
+#include "test/unit/children.h"
 
 #define BOOT "11111111-2222-3333-4444-555555555555"
 #define ANOTHER_BOOT "66666666-7777-8888-9999-aaaaaaaaaaaa"
@@ -88,37 +86,4 @@ static inline void commit(struct rail_transaction **transaction)
 static inline struct rail_span span(const char *text)
 {
 	return (struct rail_span){text, strlen(text)};
-}
-
-/* For children, whose assertions nobody would hear. */
-#define CHILD_MUST(condition)                                                                      \
-	do {                                                                                       \
-		if (!(condition)) {                                                                \
-			fprintf(stderr, "child: %s:%d: %s\n", __FILE__, __LINE__, #condition);     \
-			_exit(1);                                                                  \
-		}                                                                                  \
-	} while (0)
-
-/* fork; the child does not outlive its test, however that ends. */
-static inline pid_t fork_child(void)
-{
-	pid_t child = fork();
-
-	cr_assert_geq(child, 0);
-	if (child == 0)
-		CHILD_MUST(prctl(PR_SET_PDEATHSIG, SIGKILL) == 0);
-	return child;
-}
-
-static inline void wait_for_byte(int fd)
-{
-	char byte;
-
-	cr_assert_eq(read(fd, &byte, 1), 1);
-}
-
-static inline void kill_child(pid_t child)
-{
-	cr_assert_eq(kill(child, SIGKILL), 0);
-	cr_assert_eq(waitpid(child, NULL, 0), child);
 }
