@@ -243,6 +243,38 @@ ttl() { # POD DIG-ARGUMENTS...: of the first record of answer or authority
 	refute grep -E '(bind|connect)\(.*AF_UNIX' "$NODE/calls"
 }
 
+@test "however many queries of a pod wait, the next pod's are looked at after 128 of them" {
+	resolver_start
+	for pod in one two; do pod_add $pod production api >/dev/null; done
+	worker=$(resolver_worker)
+	kill -STOP "$worker"
+	for pod in one two; do
+		ip netns exec $pod python3 "$BATS_TEST_DIRNAME/../lib/hostile.py" names railway.internal 28 0.1
+	done
+	strace -q -e trace=recvmmsg -o "$NODE/calls" -p "$worker" 2>"$NODE/strace" 3>&- &
+	tracer=$!
+	has_tracer() { grep -q "^TracerPid:.*[1-9]" "/proc/$worker/status"; }
+	eventually has_tracer
+	kill -CONT "$worker"
+	has_answer() { query "$1" AAAA "$2" | grep -q ^fd; }
+	# The last of both were read with these.
+	eventually has_answer one api.railway.internal
+	eventually has_answer two api.railway.internal
+	kill -INT "$tracer"
+	wait "$tracer" || true
+	# Full batches: how many each socket had, and how many came one after the other from the same while the other had some.
+	python3 - "$NODE/calls" <<-'END'
+		import itertools, re, sys
+		full = re.findall(r"recvmmsg\((\d+), .* = 32$", open(sys.argv[1]).read(), re.M)
+		each = {socket: full.count(socket) for socket in set(full)}
+		both = min(len(full) - full[::-1].index(socket) for socket in each)
+		runs = [len(list(run)) for _, run in itertools.groupby(full[:both])]
+		print(each, runs)
+		assert len(each) == 2 and min(each.values()) > 4, "too few waited to show anything"
+		assert max(runs) == 4
+	END
+}
+
 @test "a netns that goes without DEL: sockets are closed, its interfaces freed, its name taken away" {
 	resolver_start
 	pod_add api production api

@@ -179,7 +179,6 @@ is_answered() { # POD NAME
 	refute told STOPPING
 	resolver_stop
 	eventually told '^STOPPING=1$'
-	# Stopped, the loop says nothing.
 	unset NOTIFY_SOCKET WATCHDOG_USEC
 	kill "$listener"
 }
