@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "pkg/base/cleanup.h"
+#include "pkg/dns/registration.h"
 #include "pkg/net/netns.h"
 #include "pkg/store/cluster.h"
 
@@ -37,6 +38,8 @@ static const struct {
 	[ATTENTION_GONE] = {"gone", "nothing: railway-resolverd marks it dead within a minute, "
 				    "where it runs; at once: DEL of it, by the runtime"},
 	[ATTENTION_CARRIER] = {"carrier", "end the pod and start it anew: its key is lost"},
+	[ATTENTION_NAMES] = {"names", "why: journalctl -u railway-resolverd; a restart of it "
+				      "registers every pod anew"},
 	[ATTENTION_UNPUBLISHED] = {"unpublished", "railwayctl members; why: journalctl -u "
 						  "railway-meshd"},
 };
@@ -148,6 +151,48 @@ static int judge_pod(struct attention *attention, struct ctl *ctl,
 		add_pod(attention, ATTENTION_CARRIER, pod, problem);
 	}
 	return 0;
+}
+
+static bool should_have_names(const struct rail_attachment *pod)
+{
+	return pod->state == RAIL_READY && pod->owner.pid == 0 &&
+	       (pod->parts & RAIL_PART_NAME) != 0;
+}
+
+/* What the resolver says of a pod that a plugin is at work on now means nothing. */
+static bool still_should(struct ctl *ctl, const struct rail_attachment_key *key)
+{
+	RAIL_CLEANUP(rail_transaction_abort) struct rail_transaction *live = NULL;
+	struct rail_attachment now;
+
+	return rail_transaction_begin(ctl->store, RAIL_LIVE, RAIL_READ, &live, NULL) == 0 &&
+	       rail_attachment_get(live, key, &now, NULL) == 0 && should_have_names(&now);
+}
+
+void attention_judge_names(struct attention *attention, struct ctl *ctl,
+			   const struct snapshot *snapshot)
+{
+	const char *socket = ctl->settings.resolver_socket;
+
+	for (size_t i = 0; i < snapshot->attachment_count; i++) {
+		const struct rail_attachment *pod = &snapshot->attachments[i];
+		const struct rail_registration_request check = {
+			.kind = RAIL_REGISTRATION_CHECK,
+			.key = pod->key,
+		};
+		struct rail_error answer = RAIL_ERROR_NONE;
+
+		if (!should_have_names(pod) ||
+		    rail_registration_ask_within(socket, &check, -EBADF, RESOLVER_LIMIT_MS,
+						 &answer) == 0)
+			continue;
+		if (answer.code != RAIL_CODE_CHECK_FAILED) {
+			attention_add(attention, ATTENTION_RESOLVER, socket, answer.message);
+			return;
+		}
+		if (still_should(ctl, &pod->key))
+			add_pod(attention, ATTENTION_NAMES, pod, answer.message);
+	}
 }
 
 static void judge_members(struct attention *attention, const struct snapshot *snapshot,

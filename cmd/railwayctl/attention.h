@@ -14,9 +14,13 @@ enum attention_kind {
 	ATTENTION_PENDING, /* a plugin died at it */
 	ATTENTION_GONE,	   /* its netns went, and nobody noticed yet */
 	ATTENTION_CARRIER, /* what carried its packets is gone */
+	ATTENTION_NAMES,   /* the resolver does not serve it */
 	ATTENTION_UNPUBLISHED,
 	ATTENTION_KINDS,
 };
+
+/* How long status waits for the resolver. */
+enum { RESOLVER_LIMIT_MS = 2000 };
 
 /* So many of a kind are listed one by one; the rest is counted in a row. */
 enum { ATTENTION_LISTED_MAXIMUM = 10 };
@@ -35,5 +39,8 @@ void attention_add(struct attention *attention, enum attention_kind kind, const 
 /* All attachments and members of the snapshot, without waiting for any. */
 int attention_judge(struct attention *attention, struct ctl *ctl, const struct snapshot *snapshot,
 		    struct rail_error *error);
+/* Asks the resolver, which answers, for each pod that should be registered with it. */
+void attention_judge_names(struct attention *attention, struct ctl *ctl,
+			   const struct snapshot *snapshot);
 /* The rows that count what was not listed. */
 void attention_close(struct attention *attention);

@@ -7,8 +7,6 @@
 #include "pkg/dns/registration.h"
 #include "pkg/wg/transport.h"
 
-enum { RESOLVER_LIMIT_MS = 2000 };
-
 static const struct table_column columns[] = {
 	{"version", "version", TABLE_TEXT},
 	{"config", "node's file", TABLE_TEXT},
@@ -35,7 +33,7 @@ static const struct table_column columns[] = {
 
 enum { COUNTS = 9 }; /* the columns from "environments" on */
 
-/* A daemon is asked, and its answer judged: 1 where it is well, else 0. */
+/* A daemon is asked, and its answer judged: whether it is well. */
 static bool judge_daemon(struct attention *attention, enum attention_kind kind, const char *socket,
 			 int result, const struct rail_error *answer)
 {
@@ -45,7 +43,8 @@ static bool judge_daemon(struct attention *attention, enum attention_kind kind, 
 	return false;
 }
 
-static void put_daemons(struct ctl *ctl, struct table *record, struct attention *attention)
+/* Whether the resolver answers. */
+static bool put_daemons(struct ctl *ctl, struct table *record, struct attention *attention)
 {
 	const struct rail_registration_request resolver = {.kind = RAIL_REGISTRATION_STATUS};
 	const struct rail_mesh_request mesh = {.kind = RAIL_MESH_STATUS};
@@ -53,20 +52,22 @@ static void put_daemons(struct ctl *ctl, struct table *record, struct attention 
 	struct rail_error answer = RAIL_ERROR_NONE;
 	int result = rail_registration_ask_within(settings->resolver_socket, &resolver, -1,
 						  RESOLVER_LIMIT_MS, &answer);
+	bool resolver_answers = judge_daemon(attention, ATTENTION_RESOLVER,
+					     settings->resolver_socket, result, &answer);
 
 	table_put_text(record, settings->resolver_socket);
-	table_put_truth(record, judge_daemon(attention, ATTENTION_RESOLVER,
-					     settings->resolver_socket, result, &answer));
+	table_put_truth(record, resolver_answers);
 	if (settings->cluster.endpoint_count == 0) {
 		table_put_nothing(record);
 		table_put_nothing(record);
-		return;
+		return resolver_answers;
 	}
 	answer = RAIL_ERROR_NONE;
 	result = rail_mesh_ask(settings->mesh_socket, &mesh, &answer);
 	table_put_text(record, settings->mesh_socket);
 	table_put_truth(record, judge_daemon(attention, ATTENTION_MESHD, settings->mesh_socket,
 					     result, &answer));
+	return resolver_answers;
 }
 
 /* Of a pod that runs. Plugins are started by the runtime, in its mount namespace: what they find
@@ -172,7 +173,8 @@ int ctl_status(struct ctl *ctl, char **arguments, struct rail_error *error)
 	table_put_text(&record, ctl->config != NULL ? ctl->config : RAIL_NODE_FILE);
 	put_stores(ctl, &record);
 	put_transport(ctl, &snapshot, &record, &attention);
-	put_daemons(ctl, &record, &attention);
+	if (put_daemons(ctl, &record, &attention) && result == 0)
+		attention_judge_names(&attention, ctl, &snapshot);
 	if (result == 0)
 		put_counts(&record, &snapshot);
 	for (int i = 0; result < 0 && i < 1 + COUNTS; i++)

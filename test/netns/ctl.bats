@@ -131,6 +131,18 @@ load ctl
 	shows '.resolverAnswers == false and .podsReady == 4' status
 }
 
+@test "a pod that the resolver does not know: status names it; a restart of the resolver registers it anew" {
+	two_environments
+	shows '.attention == []' status
+	NETWORK=railway "$TOOLS/resolver_tool" ask /run/railway/resolver.sock remove two
+	needs names '^two eth0 the attachment is not registered with railway-resolverd'
+	shows '.attention | map(.what) == ["names"]' status
+	resolver_stop
+	shows '.attention | map(.what) == ["resolver"]' status
+	resolver_start
+	shows '.attention == []' status
+}
+
 @test "disable and enable: the next ADD goes by it, and a pod that runs keeps its network" {
 	resolver_start
 	pod_add one production api

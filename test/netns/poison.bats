@@ -61,7 +61,7 @@ sockets() { # of the supervisor, whose copies outlive a worker
 	refute answered two 1 AAAA web.railway.internal
 	run "$TOOLS/resolver_tool" ask /run/railway/resolver.sock check two
 	[ "$status" -ne 0 ]
-	[[ $output == *"does not serve the attachment"* ]]
+	[[ $output == *"does not serve the attachment for a while: its packets end the worker"* ]]
 	"$TOOLS/resolver_tool" ask /run/railway/resolver.sock check one
 	load_end
 	[ "$(metric worker_starts_total)" = 4 ]

@@ -31,7 +31,7 @@
  *     resolver_tool delete STATE RUN CONTAINER
  *     resolver_tool ask SOCKET add|remove|check|status [CONTAINER [NETNS]]
  *
- * The attachment is (test, CONTAINER, eth0). put prints the address that it gives.
+ * The attachment is ($NETWORK or test, CONTAINER, eth0). put prints the address that it gives.
  */
 
 static int fail(const struct rail_error *error)
@@ -48,8 +48,10 @@ static void copy(char *target, size_t size, const char *source)
 
 static struct rail_attachment_key make_key(const char *container)
 {
-	struct rail_attachment_key key = {.network = "test", .interface = "eth0"};
+	struct rail_attachment_key key = {.interface = "eth0"};
+	const char *network = getenv("NETWORK");
 
+	copy(key.network, sizeof(key.network), network != NULL ? network : "test");
 	copy(key.container_id, sizeof(key.container_id), container);
 	return key;
 }

@@ -255,7 +255,10 @@ static void answer(struct rail_clients *clients, struct rail_client *client, boo
 		finish(client, &RAIL_ERROR_NONE);
 	} else if (call->request.kind == RAIL_REGISTRATION_CHECK) {
 		fail(client, RAIL_CODE_CHECK_FAILED, ENOENT,
-		     "railway-resolverd's worker does not serve the attachment");
+		     rail_pods_sockets(clients->pods, call->pod) != NULL
+			     ? "railway-resolverd's worker does not serve the attachment"
+			     : "railway-resolverd does not serve the attachment for a while: its "
+			       "packets end the worker");
 	} else {
 		undo(clients, client);
 		fail(client, RAIL_CODE_TRY_AGAIN, EIO,
