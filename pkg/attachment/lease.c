@@ -6,30 +6,52 @@
 #include "pkg/attachment/cluster.h"
 #include "pkg/attachment/undo.h"
 #include "pkg/base/cleanup.h"
+#include "pkg/cni/result.h"
 
-/* The one address that the runtime or the pod's author asks for; NULL where nobody does. */
-static int requested_address(const struct rail_cni_call *call, const char **ret_text,
-			     struct rail_error *error)
+static int list_requested(const struct rail_cni_call *call, const struct rail_json **ret_list,
+			  struct rail_error *error)
 {
 	const struct rail_json *ips = rail_cni_capability(call, "ips");
 
-	*ret_text = rail_cni_argument(call, "IP");
-	if (ips == NULL || rail_json_type(ips) == RAIL_JSON_NULL)
-		return 0;
-	if (rail_json_type(ips) != RAIL_JSON_ARRAY)
+	if (ips != NULL && rail_json_type(ips) != RAIL_JSON_ARRAY)
 		return rail_fail_code(error, RAIL_CODE_INVALID_CONFIG, EINVAL,
 				      "runtimeConfig.ips is %s, not a list of addresses",
 				      rail_json_type_name(rail_json_type(ips)));
-	if (rail_json_count(ips) == 0)
-		return 0;
-	const char *text = rail_json_string(rail_json_first(ips));
-	if (text == NULL || rail_json_count(ips) > 1)
-		return rail_fail_code(
-			error, RAIL_CODE_INVALID_CONFIG, EINVAL,
-			"runtimeConfig.ips: a replica has one private address; %zu are "
-			"asked for, or one that is no string",
-			rail_json_count(ips));
-	*ret_text = text;
+	*ret_list = rail_json_first(ips);
+	return 0;
+}
+
+/*
+ * The one address that the runtime or the pod's author asks for; NULL where nobody does. Behind
+ * another main plugin what is not of the environment is asked of that plugin.
+ */
+static int requested_address(const struct rail_cni_call *call, const struct rail_prefix *prefix,
+			     const char **ret_text, struct rail_error *error)
+{
+	bool is_behind_another = rail_result_has_interface(call->prev_result);
+	const char *argument = rail_cni_argument(call, "IP");
+	const struct rail_json *entry = NULL;
+	size_t count = 0;
+
+	int result = list_requested(call, &entry, error);
+	if (result < 0)
+		return result;
+	*ret_text = NULL;
+	if (entry == NULL && argument != NULL &&
+	    (!is_behind_another || rail_address_text_is_within(argument, prefix)))
+		*ret_text = argument;
+	for (; entry != NULL; entry = rail_json_next(entry)) {
+		const char *text = rail_json_string(entry);
+
+		if (is_behind_another && text != NULL && !rail_address_text_is_within(text, prefix))
+			continue;
+		if (text == NULL || count++ > 0)
+			return rail_fail_code(error, RAIL_CODE_INVALID_CONFIG, EINVAL,
+					      "runtimeConfig.ips: a replica has one private "
+					      "address; several are asked for, or one that is no "
+					      "string");
+		*ret_text = text;
+	}
 	return 0;
 }
 
@@ -149,7 +171,7 @@ int rail_attachment_take_lease(struct rail_operation *operation, struct rail_att
 	const char *requested = NULL;
 	uint32_t node = 0;
 
-	int result = requested_address(operation->call, &requested, error);
+	int result = requested_address(operation->call, &attachment->prefix, &requested, error);
 	if (result < 0)
 		return result;
 	if (requested != NULL)

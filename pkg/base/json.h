@@ -17,7 +17,8 @@
 
 struct rail_json;
 
-#define RAIL_JSON_SIZE_MAXIMUM ((size_t)1024 * 1024)
+/* A pod's annotations alone have up to 256 KiB, of which runtimes may write each byte as six. */
+#define RAIL_JSON_SIZE_MAXIMUM ((size_t)4 * 1024 * 1024)
 #define RAIL_JSON_DEPTH_MAXIMUM 32
 
 enum rail_json_type {
@@ -38,6 +39,9 @@ int rail_json_parse(const char *text, size_t size, struct rail_json **ret_docume
 		    struct rail_error *error);
 void rail_json_free(struct rail_json *document);
 void rail_json_freep(struct rail_json **document); /* for RAIL_CLEANUP */
+
+/* Makes every "\u0000" of a text "\ufffd" (the replacement character), in place. */
+void rail_json_replace_nul(char *text, size_t size);
 
 enum rail_json_type rail_json_type(const struct rail_json *value);
 const char *rail_json_type_name(enum rail_json_type type); /* "a string", "an object", ... */

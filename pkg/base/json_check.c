@@ -309,6 +309,22 @@ static int check_value(struct scan *scan, unsigned int depth)
 	}
 }
 
+void rail_json_replace_nul(char *text, size_t size)
+{
+	static const char nul[] = "\\u0000";
+	static const char replacement[] = "\\ufffd";
+	const size_t length = sizeof(nul) - 1;
+
+	for (size_t i = 0; i + length <= size; i++) {
+		if (text[i] != '\\')
+			continue;
+		if (memcmp(text + i, nul, length) == 0)
+			memcpy(text + i, replacement, length);
+		/* A backslash behind this one escapes nothing. */
+		i++;
+	}
+}
+
 int rail_json_check(const char *text, size_t size, struct rail_error *error)
 {
 	struct scan scan = {.text = text, .size = size, .error = error};

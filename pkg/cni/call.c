@@ -53,13 +53,34 @@ void rail_cni_call_done(struct rail_cni_call *call)
 	*call = (struct rail_cni_call){.version = call->version};
 }
 
+/*
+ * Annotations are the pod's author's: a NUL in one of them must not make DEL fail, which would keep
+ * the plugins before this one from theirs.
+ */
+static int parse_document(const char *input, size_t size, struct rail_json **ret_document,
+			  struct rail_error *error)
+{
+	static const char nul[] = "\\u0000";
+
+	if (size > RAIL_JSON_SIZE_MAXIMUM || memmem(input, size, nul, strlen(nul)) == NULL)
+		return rail_json_parse(input, size, ret_document, error);
+
+	RAIL_FREE char *copy = malloc(size);
+
+	if (copy == NULL)
+		return rail_fail_errno(error, ENOMEM, "read the network configuration");
+	memcpy(copy, input, size);
+	rail_json_replace_nul(copy, size);
+	return rail_json_parse(copy, size, ret_document, error);
+}
+
 static int read_call(const char *(*get_variable)(const char *name), const char *input,
 		     size_t input_size, struct rail_cni_call *call, struct rail_error *error)
 {
 	/* The document comes first because every error is answered in its version; but what is
 	 * wrong with the environment is said first. */
 	struct rail_error document_error = RAIL_ERROR_NONE;
-	int document_result = rail_json_parse(input, input_size, &call->document, &document_error);
+	int document_result = parse_document(input, input_size, &call->document, &document_error);
 	if (document_result < 0)
 		(void)rail_wrap(&document_error, document_result,
 				"the network configuration on standard input");

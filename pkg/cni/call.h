@@ -71,6 +71,8 @@ struct rail_cni_call {
  * ret_call->version is the call's where it could be read, so that the error can be printed in it.
  * For VERSION nothing else is looked at; document is then NULL where the input is no JSON.
  *
+ * A "\u0000" in the configuration is read as U+FFFD.
+ *
  * A variable that the command does not use is not looked at and is "". CNI_ARGS is used by ADD and
  * CHECK, where each part must be K=V with a key that is not there twice with different values, and
  * without IgnoreUnknown only keys that are known (K8S_..., NOMAD_..., RAILWAY_..., IP, MAC,

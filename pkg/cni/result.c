@@ -247,6 +247,24 @@ static int parse_cidr(const struct rail_json *value, struct rail_result_address 
 			      "malformed result: '%.64s' is no address with a prefix length", text);
 }
 
+static const struct rail_json *interface_at(const struct rail_json *result, int index)
+{
+	const struct rail_json *list = rail_json_get(result, "interfaces");
+
+	if (index < 0 || list == NULL || rail_json_type(list) != RAIL_JSON_ARRAY)
+		return NULL;
+
+	const struct rail_json *entry = rail_json_first(list);
+	for (int i = 0; i < index && entry != NULL; i++)
+		entry = rail_json_next(entry);
+	return entry;
+}
+
+static const char *interface_name(const struct rail_json *result, int index)
+{
+	return rail_json_string(rail_json_get(interface_at(result, index), "name"));
+}
+
 static int parse_interface_index(const struct rail_json *result, const struct rail_json *value,
 				 int *ret_index, struct rail_error *error)
 {
@@ -256,7 +274,7 @@ static int parse_interface_index(const struct rail_json *result, const struct ra
 	if (value == NULL || rail_json_type(value) == RAIL_JSON_NULL)
 		return 0;
 	if (rail_json_integer(value, 0, INT_MAX, &index) < 0 ||
-	    rail_result_interface_name(result, (int)index) == NULL)
+	    interface_name(result, (int)index) == NULL)
 		return fail_malformed(error, "an 'interface' of 'ips' that is not the place of an "
 					     "entry of 'interfaces'");
 	*ret_index = (int)index;
@@ -328,45 +346,16 @@ int rail_result_each_address(const struct rail_json *result, enum rail_cni_versi
 	return 0;
 }
 
-static const struct rail_json *interface_at(const struct rail_json *result, int index)
+bool rail_result_has_interface(const struct rail_json *result)
 {
-	const struct rail_json *list = rail_json_get(result, "interfaces");
+	for (const struct rail_json *entry = interface_at(result, 0); entry != NULL;
+	     entry = rail_json_next(entry)) {
+		const char *name = rail_json_string(rail_json_get(entry, "name"));
 
-	if (index < 0 || list == NULL || rail_json_type(list) != RAIL_JSON_ARRAY)
-		return NULL;
-
-	const struct rail_json *entry = rail_json_first(list);
-	for (int i = 0; i < index && entry != NULL; i++)
-		entry = rail_json_next(entry);
-	return entry;
-}
-
-const char *rail_result_interface_name(const struct rail_json *result, int index)
-{
-	return rail_json_string(rail_json_get(interface_at(result, index), "name"));
-}
-
-const char *rail_result_interface_sandbox(const struct rail_json *result, int index)
-{
-	return rail_json_string(rail_json_get(interface_at(result, index), "sandbox"));
-}
-
-int rail_result_find_interface(const struct rail_json *result, const char *name,
-			       const char *sandbox)
-{
-	const struct rail_json *entry = interface_at(result, 0);
-
-	for (int index = 0; entry != NULL && index < INT_MAX; index++) {
-		const char *its_name = rail_json_string(rail_json_get(entry, "name"));
-		const char *its_sandbox = rail_json_string(rail_json_get(entry, "sandbox"));
-
-		if (its_name != NULL && strcmp(its_name, name) == 0 &&
-		    strcmp(its_sandbox != NULL ? its_sandbox : "",
-			   sandbox != NULL ? sandbox : "") == 0)
-			return index;
-		entry = rail_json_next(entry);
+		if (name != NULL && strcmp(name, "lo") != 0)
+			return true;
 	}
-	return -1;
+	return false;
 }
 
 int rail_result_assign_address(struct rail_json *result, enum rail_cni_version version,

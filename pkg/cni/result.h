@@ -51,12 +51,9 @@ struct rail_result_address {
 int rail_result_each_address(const struct rail_json *result, enum rail_cni_version version,
 			     int (*each)(void *context, const struct rail_result_address *address),
 			     void *context, struct rail_error *error);
-/* The name and sandbox of the interface at an index; NULL where there is none. */
-const char *rail_result_interface_name(const struct rail_json *result, int index);
-const char *rail_result_interface_sandbox(const struct rail_json *result, int index);
-/* The index of the interface of that name in that sandbox; -1 where there is none. */
-int rail_result_find_interface(const struct rail_json *result, const char *name,
-			       const char *sandbox);
+/* Whether an interface but lo is named, on either side: some plugins name the host's end alone.
+ * result may be NULL. */
+bool rail_result_has_interface(const struct rail_json *result);
 
 /* The one JSON object that a failed plugin prints on standard output, for free(). Derives the code
  * from errnum where the error has none. */

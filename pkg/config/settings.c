@@ -14,6 +14,7 @@ enum place {
 	PLACE_NODE = 1 << 0,	/* the node's file */
 	PLACE_NETWORK = 1 << 1, /* the network configuration */
 	PLACE_IPAM = 1 << 2,	/* its ipam section */
+	DEL_KEY = 1 << 3,	/* anywhere: what a DEL goes by */
 };
 
 #define IPAM RAIL_PLUGIN_IPAM
@@ -36,10 +37,10 @@ static const struct key {
 	size_t field;
 } keys[] = {
 	{"config", CONFIG_KEY, ALL, NULL, 0},
-	{"stateDirectory", N_KEY, ALL, rail_config_read_path, FIELD(state_directory)},
-	{"runDirectory", N_KEY, ALL, rail_config_read_path, FIELD(run_directory)},
-	{"resolverSocket", N_KEY, ALL, rail_config_read_socket, FIELD(resolver_socket)},
-	{"meshSocket", N_KEY, ALL, rail_config_read_socket, FIELD(mesh_socket)},
+	{"stateDirectory", N_KEY | DEL_KEY, ALL, rail_config_read_path, FIELD(state_directory)},
+	{"runDirectory", N_KEY | DEL_KEY, ALL, rail_config_read_path, FIELD(run_directory)},
+	{"resolverSocket", N_KEY | DEL_KEY, ALL, rail_config_read_socket, FIELD(resolver_socket)},
+	{"meshSocket", N_KEY | DEL_KEY, ALL, rail_config_read_socket, FIELD(mesh_socket)},
 	{"endpoint", N_KEY, ALL, rail_config_read_endpoint, FIELD(endpoint)},
 	{"listenPorts", N_KEY, ALL, rail_config_read_listen_ports, FIELD(listen_ports)},
 	{"cluster", N_KEY, ALL, rail_config_read_cluster, FIELD(cluster)},
@@ -217,6 +218,7 @@ struct source {
 	enum place place;
 	const char *name;
 	bool lenient; /* what is not ours is another plugin's, which checks it */
+	bool is_del;
 };
 
 static int read_source(const struct source *source, enum rail_plugin plugin,
@@ -233,6 +235,8 @@ static int read_source(const struct source *source, enum rail_plugin plugin,
 		const struct key *key = find_key(value.key);
 		int result = 0;
 
+		if (source->is_del && (key == NULL || (key->places & DEL_KEY) == 0))
+			continue;
 		if (key == NULL) {
 			if (source->lenient ||
 			    (source->place == PLACE_NETWORK && is_cni_key(value.key)) ||
@@ -299,8 +303,8 @@ static int finish(struct rail_settings *settings, struct rail_error *error)
 
 /* path NULL: the default, which need not exist. Nothing of the file is borrowed by settings: its
  * keys are copied. */
-static int read_node_file(const char *path, enum rail_plugin plugin, struct rail_settings *settings,
-			  struct rail_error *error)
+static int read_node_file(const char *path, enum rail_plugin plugin, bool is_del,
+			  struct rail_settings *settings, struct rail_error *error)
 {
 	const char *file = path != NULL ? path : RAIL_NODE_FILE;
 	RAIL_FREE char *text = NULL;
@@ -329,7 +333,12 @@ static int read_node_file(const char *path, enum rail_plugin plugin, struct rail
 				      name, rail_json_type_name(RAIL_JSON_OBJECT),
 				      rail_json_type_name(rail_json_type(document)));
 
-	struct source source = {.object = document, .place = PLACE_NODE, .name = name};
+	struct source source = {
+		.object = document,
+		.place = PLACE_NODE,
+		.name = name,
+		.is_del = is_del,
+	};
 	return read_source(&source, plugin, settings, error);
 }
 
@@ -347,10 +356,10 @@ static int read_node_file_of(const struct source *network, const struct source *
 	};
 
 	if (value.json == NULL)
-		return read_node_file(NULL, plugin, settings, error);
+		return read_node_file(NULL, plugin, network->is_del, settings, error);
 
 	int result = rail_config_read_path(&value, settings, path);
-	return result < 0 ? result : read_node_file(path, plugin, settings, error);
+	return result < 0 ? result : read_node_file(path, plugin, network->is_del, settings, error);
 }
 
 static bool is_ours(const char *type)
@@ -367,8 +376,13 @@ int rail_settings_of_call(const struct rail_cni_call *call, enum rail_plugin plu
 		.object = call->document,
 		.place = PLACE_NETWORK,
 		.name = "network configuration",
+		.is_del = call->command == RAIL_CNI_DEL,
 	};
-	struct source section = {.place = PLACE_IPAM, .name = "network configuration, ipam"};
+	struct source section = {
+		.place = PLACE_IPAM,
+		.name = "network configuration, ipam",
+		.is_del = network.is_del,
+	};
 	const char *delegate = rail_json_string(rail_json_get(call->ipam, "type"));
 
 	/* What is delegated to us has the whole configuration of the plugin that delegates: its
@@ -406,7 +420,7 @@ int rail_settings_of_node(const char *path, struct rail_settings *ret_settings,
 	struct rail_settings settings;
 
 	set_defaults(&settings);
-	int result = read_node_file(path, RAIL_PLUGIN_DNS, &settings, error);
+	int result = read_node_file(path, RAIL_PLUGIN_DNS, false, &settings, error);
 	if (result == 0)
 		result = finish(&settings, error);
 	if (result == 0)

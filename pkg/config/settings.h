@@ -9,7 +9,8 @@
  * ipam section (doc/configuration.md). N-keys stand in the node's file and may be given in a
  * network configuration too, which then wins. An unknown key is an error (code 2) that names the
  * nearest known one; so is a key in a plugin that does not use it (it names the plugin that does).
- * A wrong type or value (null is one) is code 7 naming key and value.
+ * A wrong type or value (null is one) is code 7 naming key and value. A DEL, which must not fail
+ * for what only ADD goes by, looks at config, the two directories and the sockets alone.
  */
 
 enum {

@@ -193,6 +193,14 @@ uint16_t rail_service_number_next(uint16_t number)
 	return number != RAIL_SERVICE_OWN ? number : (uint16_t)(RAIL_SERVICE_OWN + 1);
 }
 
+bool rail_address_text_is_within(const char *text, const struct rail_prefix *prefix)
+{
+	struct in6_addr address;
+	unsigned int length;
+
+	return parse_cidr(text, &address, &length) && rail_prefix_contains(prefix, &address);
+}
+
 int rail_requested_address_parse(const char *text, const struct rail_prefix *prefix,
 				 uint16_t service, struct in6_addr *ret_address,
 				 struct rail_error *error)

@@ -70,6 +70,8 @@ uint16_t rail_service_number_start(const char *label);
 /* The number to try after this one; wraps around, never RAIL_SERVICE_OWN. */
 uint16_t rail_service_number_next(uint16_t number);
 
+/* Whether it is an address, with or without "/length", of the environment. */
+bool rail_address_text_is_within(const char *text, const struct rail_prefix *prefix);
 /*
  * A requested address, "fd..." or "fd.../64". Refused with code 7 and a message that names the
  * subnet: outside the service's /64, with a node part that is not RAIL_NODE_REQUESTED, all zero

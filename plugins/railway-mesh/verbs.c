@@ -13,11 +13,11 @@
 #include "plugins/railway-mesh/addresses.h"
 #include "plugins/railway-mesh/join.h"
 
-/* Whether another main plugin has made the pod's CNI_IFNAME. */
+/* Whether another main plugin has made the pod's CNI_IFNAME. Plugins that only give addresses make
+ * no interface. */
 static bool is_behind_another(const struct rail_cni_call *call)
 {
-	return call->prev_result != NULL &&
-	       rail_result_find_interface(call->prev_result, call->interface, call->netns) >= 0;
+	return rail_result_has_interface(call->prev_result);
 }
 
 static const char *choose_interface_name(const struct rail_operation *operation)

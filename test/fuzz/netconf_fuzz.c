@@ -84,7 +84,7 @@ static void use_result(const struct rail_cni_call *call)
 		return;
 	}
 	(void)rail_result_each_address(result, call->version, ignore_address, NULL, &error);
-	(void)rail_result_find_interface(result, "eth0", "/run/netns/x");
+	(void)rail_result_has_interface(result);
 	if (rail_result_add_interface(result, call->version, "eth0", "", 1420, "/run/netns/x",
 				      &index, &error) < 0 ||
 	    rail_result_add_address(result, call->version, &address, 64, index, &error) < 0 ||

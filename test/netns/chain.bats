@@ -74,6 +74,53 @@ ask() { # POD NAME PORT
 	serve api 80
 	[ "$(ask web api.railway.internal 80)" = api ]
 	pod_check api
+	# What is asked of the other plugin is none of ours; what is of the environment is.
+	result=$(pod_add fixed production api IP=10.88.0.77)
+	[ "$(jq -r '.ips[0].address' <<<"$result")" = 10.88.0.77/24 ]
+	requested=$(pod_address api railway0 | cut -d: -f1-4)::77
+	mesh_only='"ipam":{"type":"railway-ipam"},"environment":"production","service":"api"'
+	other='"prevResult":{"cniVersion":"1.0.0","interfaces":[{"name":"eth0"}],"ips":[{"address":"10.88.0.9/24"}]}'
+	ip netns add own
+	CNI_PATH=$BIN CNI_CONTAINERID=own CNI_NETNS=/run/netns/own plugin railway-mesh ADD "$(config railway-mesh \
+		"$mesh_only,$other,\"runtimeConfig\":{\"ips\":[\"10.88.0.9/24\",\"$requested\",\"2001:db8::1\"]}")"
+	[ "$status" = 0 ]
+	[ "$(pod_address own railway0)" = "$requested" ]
+	CNI_PATH=$BIN CNI_CONTAINERID=own CNI_NETNS=/run/netns/own plugin railway-mesh DEL "$(config railway-mesh "$mesh_only")"
+	[ "$status" = 0 ]
+	for pod in fixed api web; do pod_del $pod; done
+	[ -z "$(leftovers)" ]
+}
+
+@test "behind a plugin whose result names the host's end alone, as Calico's: railway0 comes beside eth0" {
+	mkdir "$NODE/cni"
+	cat >"$NODE/cni/like-calico" <<-'EOF'
+		#!/bin/sh
+		export PATH=/usr/sbin:/usr/bin:/sbin:/bin
+		case $CNI_COMMAND in
+		ADD)
+			ip link add "cali-$CNI_CONTAINERID" type veth peer name "$CNI_IFNAME" netns "$CNI_NETNS" || exit 1
+			ip -n "${CNI_NETNS##*/}" addr add 10.99.0.7/32 dev "$CNI_IFNAME"
+			echo "{\"cniVersion\":\"1.0.0\",\"interfaces\":[{\"name\":\"cali-$CNI_CONTAINERID\",\"sandbox\":\"$CNI_NETNS\"}],\"ips\":[{\"address\":\"10.99.0.7/32\"}]}"
+			;;
+		DEL) ip link del "cali-$CNI_CONTAINERID" || true ;;
+		esac
+	EOF
+	chmod 0755 "$NODE/cni/like-calico"
+	CNI_PATH=$BIN:$NODE/cni
+	cat >"$CONFLIST" <<-EOF
+		{ "cniVersion": "1.0.0", "name": "railway", "plugins": [
+		  { "type": "like-calico" },
+		  { "type": "railway-mesh", "ipam": { "type": "railway-ipam" }, "trustArgs": true, "transport": "$TRANSPORT" },
+		  { "type": "railway-dns" } ] }
+	EOF
+	resolver_start
+	pod_add web production web
+	result=$(pod_add api production api)
+	[ "$(jq -c '[.interfaces[].name, .ips[].address, (.routes | length)]' <<<"$result")" = '["cali-api","railway0","10.99.0.7/32",0]' ]
+	ip -n api -4 -o addr show dev eth0 | grep -q 10.99.0.7
+	serve api 80
+	[ "$(ask web api.railway.internal 80)" = api ]
+	pod_check api
 	pod_del api
 	pod_del web
 	[ -z "$(leftovers)" ]

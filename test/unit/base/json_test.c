@@ -205,6 +205,31 @@ Test(base_json, an_object_of_very_many_keys_is_read, .timeout = 10)
 	rail_json_free(document);
 }
 
+Test(base_json, a_nul_byte_can_be_replaced)
+{
+	static const struct {
+		const char *text;
+		const char *replaced;
+	} cases[] = {
+		{"\"\\u0000\"", "\"\\ufffd\""},
+		{"[\"a\\u0000\\u0000b\",\"\\u0041\"]", "[\"a\\ufffd\\ufffdb\",\"\\u0041\"]"},
+		/* An escaped backslash. */
+		{"\"\\\\u0000\"", "\"\\\\u0000\""},
+		{"\"\\\\\\u0000\"", "\"\\\\\\ufffd\""},
+		{"\"\\\"\\u0000", "\"\\\"\\ufffd"},
+		{"\\u000", "\\u000"},
+		{"\\", "\\"},
+		{"", ""},
+	};
+
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		RAIL_FREE char *text = strdup(cases[i].text);
+
+		rail_json_replace_nul(text, strlen(text));
+		cr_assert_str_eq(text, cases[i].replaced);
+	}
+}
+
 Test(base_json, look_ups_are_exact_unless_asked)
 {
 	RAIL_CLEANUP(rail_json_freep)

@@ -147,6 +147,29 @@ Test(cni_call, capabilities_are_found_in_either_case)
 	cr_assert_null(rail_cni_capability(&call, "portMappings"));
 }
 
+/* Whatever is in a pod's annotations: its DEL is read. */
+Test(cni_call, annotations_with_nul_bytes_and_of_any_size)
+{
+	enum { SIZE = 256 * 1024 };
+	static char text[6 * SIZE + 512];
+	size_t size;
+
+	size = (size_t)sprintf(text,
+			       "%s,\"runtimeConfig\":{\"io.kubernetes.cri.pod-annotations\":"
+			       "{\"nul\":\"a\\u0000b\",\"large\":\"",
+			       CONFIGURATION);
+	for (int i = 0; i < SIZE; i++)
+		size += (size_t)sprintf(text + size, "\\u003c");
+	(void)sprintf(text + size, "\"}}}");
+	set_environment("DEL");
+	RAIL_CLEANUP(rail_cni_call_done) struct rail_cni_call call = good_call(text);
+
+	cr_assert_eq(call.annotations.count, 2);
+	cr_assert_str_eq(call.annotations.pairs[0].value, "a\xef\xbf\xbd"
+							  "b");
+	cr_assert_eq(strlen(call.annotations.pairs[1].value), SIZE);
+}
+
 Test(cni_call, ctr_passes_no_identity_and_an_empty_netns_to_del)
 {
 	set_environment("DEL");

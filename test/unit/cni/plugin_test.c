@@ -274,5 +274,5 @@ Test(cni_plugin, too_large_an_input)
 
 	cr_assert_eq(outcome.status, 1);
 	cr_assert_not_null(strstr(outcome.output, "\"code\":6,"));
-	cr_assert_not_null(strstr(outcome.output, "1048576"));
+	cr_assert_not_null(strstr(outcome.output, "4194304"));
 }

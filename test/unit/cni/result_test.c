@@ -331,28 +331,31 @@ Test(cni_result, an_address_of_prev_result_is_assigned)
 	cr_assert_eq(rail_result_assign_address(malformed, RAIL_CNI_0_2_0, &second, 0, NULL), 0);
 }
 
-Test(cni_result, interfaces_are_found)
+Test(cni_result, an_interface_but_lo_is_another_plugins)
 {
-	RAIL_CLEANUP(rail_json_freep)
-	struct rail_json *result =
-		parse("{\"interfaces\":[{\"name\":\"veth1\"},1,{\"name\":\"eth0\",\"sandbox\":"
-		      "\"/n\"},{\"name\":\"eth0\",\"sandbox\":\"/m\"}]}");
-	RAIL_CLEANUP(rail_json_freep) struct rail_json *none = parse("{\"interfaces\":{\"a\":1}}");
+	static const struct {
+		const char *text;
+		bool has;
+	} cases[] = {
+		{"{\"interfaces\":[{\"name\":\"br\"},{\"name\":\"eth0\",\"sandbox\":\"/n\"}]}",
+		 true},
+		/* As Calico has it. */
+		{"{\"interfaces\":[{\"name\":\"cali1\",\"sandbox\":\"/n\"}],\"ips\":[]}", true},
+		{"{\"interfaces\":[{\"name\":\"cali1\"}]}", true},
+		{"{\"interfaces\":[{\"name\":\"lo\",\"sandbox\":\"/n\"}]}", false},
+		{"{\"interfaces\":[]}", false},
+		{"{\"interfaces\":[{}, 1, null]}", false},
+		{"{\"interfaces\":null,\"ips\":[]}", false},
+		{"{}", false},
+	};
 
-	cr_assert_str_eq(rail_result_interface_name(result, 2), "eth0");
-	cr_assert_str_eq(rail_result_interface_sandbox(result, 3), "/m");
-	cr_assert_null(rail_result_interface_sandbox(result, 0));
-	cr_assert_null(rail_result_interface_name(result, 1));
-	cr_assert_null(rail_result_interface_name(result, 4));
-	cr_assert_null(rail_result_interface_name(result, -1));
-	cr_assert_null(rail_result_interface_name(none, 0));
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		RAIL_CLEANUP(rail_json_freep) struct rail_json *result = NULL;
 
-	cr_assert_eq(rail_result_find_interface(result, "eth0", "/n"), 2);
-	cr_assert_eq(rail_result_find_interface(result, "eth0", "/m"), 3);
-	cr_assert_eq(rail_result_find_interface(result, "eth0", ""), -1);
-	cr_assert_eq(rail_result_find_interface(result, "veth1", ""), 0);
-	cr_assert_eq(rail_result_find_interface(result, "veth1", NULL), 0);
-	cr_assert_eq(rail_result_find_interface(none, "a", ""), -1);
+		cr_assert_eq(rail_json_parse(cases[i].text, strlen(cases[i].text), &result, NULL),
+			     0);
+		cr_assert_eq(rail_result_has_interface(result), cases[i].has, "%s", cases[i].text);
+	}
 }
 
 Test(cni_result, codes_of_errors)

@@ -39,14 +39,17 @@ static void tear_down(void)
 
 TestSuite(config_settings, .init = set_up, .fini = tear_down);
 
+static const char *command = "ADD";
+
 static const char *get_variable(const char *name)
 {
-	static const struct {
+	const struct {
 		const char *name;
 		const char *value;
 	} variables[] = {
-		{"CNI_COMMAND", "ADD"}, {"CNI_CONTAINERID", "abc"},   {"CNI_NETNS", "/run/netns/x"},
-		{"CNI_IFNAME", "eth0"}, {"CNI_PATH", "/opt/cni/bin"},
+		{"CNI_COMMAND", command},      {"CNI_CONTAINERID", "abc"},
+		{"CNI_NETNS", "/run/netns/x"}, {"CNI_IFNAME", "eth0"},
+		{"CNI_PATH", "/opt/cni/bin"},
 	};
 
 	for (size_t i = 0; i < sizeof(variables) / sizeof(variables[0]); i++)
@@ -325,10 +328,6 @@ Test(config_settings, an_error_says_what_was_given)
 		"is \"boringtun\"");
 }
 
-Test(config_settings, what_is_not_supported_yet)
-{
-}
-
 Test(config_settings, unknown_keys_name_the_nearest)
 {
 	static const struct {
@@ -566,6 +565,35 @@ Test(config_settings, faults_of_the_nodes_file)
 		cr_assert_eq(error.code, cases[i].code);
 		cr_assert_not_null(strstr(error.message, node_file), "%s", error.message);
 	}
+}
+
+Test(config_settings, a_del_does_not_fail_for_what_only_an_add_goes_by)
+{
+	static const char *const faults[] = {
+		"\"tll\":7",
+		"\"ttl\":\"x\"",
+		"\"mtu\":null",
+		"\"cluster\":{\"endpoint\":1}",
+		"\"listenPorts\":\"9-1\"",
+	};
+	struct rail_settings settings;
+
+	command = "DEL";
+	for (size_t i = 0; i < sizeof(faults) / sizeof(faults[0]); i++) {
+		char text[128];
+
+		(void)snprintf(text, sizeof(text), "{%s,\"runDirectory\":\"/node/r\"}", faults[i]);
+		write_node_file(text);
+		(void)snprintf(text, sizeof(text), "%s,\"stateDirectory\":\"/own/s\"", faults[i]);
+		settings = good(RAIL_PLUGIN_MESH, text);
+		cr_assert_str_eq(settings.run_directory, "/node/r");
+		cr_assert_str_eq(settings.state_directory, "/own/s");
+		cr_assert_str_eq(settings.mesh_socket, "/node/r/mesh.sock");
+	}
+	/* Where it would look for the pod it must know. */
+	refused(RAIL_PLUGIN_MESH, "\"runDirectory\":1", RAIL_CODE_INVALID_CONFIG, "runDirectory");
+	write_node_file("{");
+	refused(RAIL_PLUGIN_MESH, "", RAIL_CODE_DECODE, "line 1");
 }
 
 Test(config_settings, a_nodes_file_that_is_named_must_exist)
