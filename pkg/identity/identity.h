@@ -72,8 +72,10 @@ int rail_label_make(const char *source, const char *name, bool reserved_too,
  * The workload's name in a Kubernetes pod's name: without the suffix that a ReplicaSet
  * (-<6 to 10 generated characters>-<5>), a CronJob (-<minutes since 1970, 8 digits>-<5>), a
  * DaemonSet or Job (-<5>) or a StatefulSet (-<number>) adds. Generated suffixes use only the
- * characters bcdfghjklmnpqrstvwxz2456789. A name without such a suffix stays as it is. What does
- * not fit into target_size is cut.
+ * characters bcdfghjklmnpqrstvwxz2456789. Kubernetes cuts what it generates a name from to 58
+ * characters, with the '-' at its end and what is left of hash or minutes (apiserver,
+ * storage/names): of such a name of 63 characters that rest is taken away, too. A name without a
+ * suffix stays as it is. What does not fit into target_size is cut.
  */
 void rail_workload_of_pod(const char *pod_name, char *target, size_t target_size);
 

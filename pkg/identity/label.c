@@ -12,6 +12,8 @@ enum {
 	HASH_LENGTH_MINIMUM = 6,
 	HASH_LENGTH_MAXIMUM = 10,
 	CRON_MINUTES_LENGTH = 8,
+	/* What a name is cut to before five characters are put behind it. */
+	CUT_LENGTH = RAIL_LABEL_SIZE - 1 - POD_SUFFIX_LENGTH,
 };
 
 #define GENERATED_CHARACTERS "bcdfghjklmnpqrstvwxz2456789"
@@ -123,9 +125,30 @@ static size_t without_suffix(const char *name, size_t length, const char *charac
 	return start - 1;
 }
 
+static bool is_cut(const char *name, size_t length)
+{
+	return length == CUT_LENGTH + POD_SUFFIX_LENGTH && name[CUT_LENGTH - 1] != '-' &&
+	       strspn(name + CUT_LENGTH, GENERATED_CHARACTERS) == POD_SUFFIX_LENGTH;
+}
+
+/* Of a hash or of minutes the beginning may be left. */
+static size_t workload_length_of_cut(const char *name)
+{
+	size_t length =
+		without_suffix(name, CUT_LENGTH, GENERATED_CHARACTERS, 1, HASH_LENGTH_MAXIMUM);
+
+	return length < CUT_LENGTH
+		       ? length
+		       : without_suffix(name, CUT_LENGTH, DIGITS, 1, CRON_MINUTES_LENGTH);
+}
+
 static size_t workload_length(const char *name)
 {
 	size_t length = strlen(name);
+
+	if (is_cut(name, length))
+		return workload_length_of_cut(name);
+
 	size_t shorter = without_suffix(name, length, GENERATED_CHARACTERS, POD_SUFFIX_LENGTH,
 					POD_SUFFIX_LENGTH);
 

@@ -117,7 +117,27 @@ Test(identity_label, workloads_of_pods)
 		{"backup-28312340-x2k4z", "backup"}, /* CronJob */
 		{"backup-28456789-x2k4z", "backup"}, /* whose minutes look like a hash */
 		{"train-0-x2k4z", "train-0"},	     /* an indexed Job */
-		{"db-0", "db"},			     /* StatefulSet */
+		/* Cut to 58 characters: in front of the last '-', and in the hash or the minutes.
+		 */
+		{"a-deployment-of-46-characters-with-many-wordse-7d4b9c6f5d-x2k4z",
+		 "a-deployment-of-46-characters-with-many-wordse"},
+		{"a-deployment-of-47-characters-with-many-words-i-7d4b9c6f5dx2k4z",
+		 "a-deployment-of-47-characters-with-many-words-i"},
+		{"a-deployment-of-48-characters-with-many-words-in-7d4b9c6f5x2k4z",
+		 "a-deployment-of-48-characters-with-many-words-in"},
+		{"a-deployment-of-56-characters-with-many-words-in-its-own-7x2k4z",
+		 "a-deployment-of-56-characters-with-many-words-in-its-own"},
+		{"a-deployment-of-57-characters-with-many-words-in-its-owne-x2k4z",
+		 "a-deployment-of-57-characters-with-many-words-in-its-owne"},
+		{"a-cronjob-of-48-characters-with-many-words-in-ie-29384723-x2k4z",
+		 "a-cronjob-of-48-characters-with-many-words-in-ie"},
+		{"a-cronjob-of-49-characters-with-many-words-in-i-t-29384723x2k4z",
+		 "a-cronjob-of-49-characters-with-many-words-in-i-t"},
+		{"a-cronjob-of-52-characters-with-many-words-in-i-ts-n-29384x2k4z",
+		 "a-cronjob-of-52-characters-with-many-words-in-i-ts-n"},
+		{"nothing-is-cut-from-a-statefulset-of-many-characters-in-all-02",
+		 "nothing-is-cut-from-a-statefulset-of-many-characters-in-all"},
+		{"db-0", "db"}, /* StatefulSet */
 		{"db-12", "db"},
 		{"db-1-2", "db-1"},
 		{"db", "db"},
