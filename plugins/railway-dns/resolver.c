@@ -50,8 +50,30 @@ static bool is_scoped(const char *text, const char *place)
 	return true;
 }
 
+/*
+ * Loopback, unspecified, multicast, broadcast. The pod's author may have named them (dnsConfig),
+ * and means the pod; the worker asks in the host's netns, where they are the node itself.
+ */
+static bool is_of_the_node(const struct rail_endpoint *endpoint)
+{
+	const struct in6_addr *v6 = &endpoint->address.v6;
+	bool is_mapped = endpoint->family == AF_INET6 && IN6_IS_ADDR_V4MAPPED(v6);
+	struct in_addr v4 = endpoint->address.v4;
+
+	if (endpoint->family == AF_INET6 && !is_mapped)
+		return IN6_IS_ADDR_LOOPBACK(v6) || IN6_IS_ADDR_UNSPECIFIED(v6) ||
+		       IN6_IS_ADDR_MULTICAST(v6);
+	if (is_mapped)
+		memcpy(&v4, &v6->s6_addr[12], sizeof(v4));
+
+	uint32_t number = ntohl(v4.s_addr);
+
+	return number >> 24 == 0 || number >> 24 == IN_LOOPBACKNET || number >> 28 == 0xe ||
+	       number == INADDR_BROADCAST;
+}
+
 /* A list of addresses, as far as there is room. place: for the error. */
-static int add_servers(const struct rail_json *servers, const char *place,
+static int add_servers(const struct rail_json *servers, const char *place, bool is_authors,
 		       struct rail_resolver_settings *settings, struct rail_error *error)
 {
 	if (servers == NULL || rail_json_type(servers) == RAIL_JSON_NULL)
@@ -71,6 +93,15 @@ static int add_servers(const struct rail_json *servers, const char *place,
 			return rail_fail_code(error, RAIL_CODE_INVALID_CONFIG, EINVAL,
 					      "%s: '%.64s' is no address", place,
 					      text != NULL ? text : "(not a string)");
+		if (is_authors && is_of_the_node(&endpoint)) {
+			(void)fprintf(
+				stderr,
+				"railway-dns: %s: '%s' is left out: in the host's netns, where "
+				"it would be asked, it is the node itself; name the node's "
+				"nameservers with the key 'upstreams'\n",
+				place, text);
+			continue;
+		}
 		if (is_our_own(&endpoint) || settings->upstream_count == RAIL_UPSTREAMS_MAXIMUM)
 			continue;
 		settings->upstreams[settings->upstream_count++] = endpoint;
@@ -127,7 +158,7 @@ int dns_resolver_settings(const struct rail_operation *operation,
 
 	int result = add_servers(
 		rail_json_get_any_case(rail_cni_capability(operation->call, "dns"), "servers"),
-		"runtimeConfig.dns.servers", &settings, error);
+		"runtimeConfig.dns.servers", true, &settings, error);
 	if (result == 0)
 		result = wants_interception(operation, &settings.any_nameserver, error);
 	if (result < 0)
@@ -142,7 +173,7 @@ int dns_resolver_settings(const struct rail_operation *operation,
 	/* Ours stands in their place in the result. */
 	if (settings.upstream_count == 0)
 		result = add_servers(dns_of(operation->call->prev_result, "nameservers"),
-				     "prevResult.dns.nameservers", &settings, error);
+				     "prevResult.dns.nameservers", false, &settings, error);
 	if (result < 0)
 		return result;
 	*ret_settings = settings;

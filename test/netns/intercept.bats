@@ -128,13 +128,14 @@ disturbed_add() {
 }
 
 @test "a cluster's own names, short ones too, and public ones go to runtimeConfig.dns.servers" {
-	dns_server 127.0.0.10 53 192.0.2.80 kubernetes.default.svc.cluster.local=10.96.0.1 cluster.local=
+	ip addr add 10.96.0.53/32 dev lo
+	dns_server 10.96.0.53 53 192.0.2.80 kubernetes.default.svc.cluster.local=10.96.0.1 cluster.local=
 	resolver_start
 	wired_conflist
 	pod_add api production api
 	wired web
 	# As containerd writes it; the pod itself cannot reach that server.
-	CAP_ARGS='{"dns":{"Servers":["127.0.0.10"],"Searches":["default.svc.cluster.local"]}}' pod_add web production web
+	CAP_ARGS='{"dns":{"Servers":["10.96.0.53"],"Searches":["default.svc.cluster.local"]}}' pod_add web production web
 	cat >"$NODE/pods/web.resolv.conf" <<-EOF
 		search default.svc.cluster.local svc.cluster.local cluster.local
 		nameserver 10.96.0.10

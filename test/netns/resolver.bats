@@ -330,7 +330,8 @@ ttl() { # POD DIG-ARGUMENTS...: of the first record of answer or authority
 	}
 	speaks_tcp 127.0.0.1 53 192.0.2.1
 	speaks_tcp 127.0.0.2 5300 192.0.2.2
-	speaks_tcp 127.0.0.3 53 192.0.2.3
+	ip addr add 10.96.0.3/32 dev lo
+	speaks_tcp 10.96.0.3 53 192.0.2.3
 	echo nameserver 127.0.0.1 >"$NODE/resolv.conf"
 	mount --bind "$NODE/resolv.conf" "$(readlink -f /etc/resolv.conf)"
 	resolver_start
@@ -338,18 +339,25 @@ ttl() { # POD DIG-ARGUMENTS...: of the first record of answer or authority
 	node_conflist "$CONFLIST" '' '"upstreams": ["127.0.0.2:5300"]'
 	pod_add configured production api
 	# As containerd writes it.
-	CAP_ARGS='{"dns":{"Servers":["127.0.0.3"],"Searches":["shop.svc"]}}' pod_add runtime production api
+	CAP_ARGS='{"dns":{"Servers":["10.96.0.3"],"Searches":["shop.svc"]}}' pod_add runtime production api
 	for transport in +notcp +tcp; do
 		[ "$(query node $transport A example.com)" = 192.0.2.1 ]
 		[ "$(query configured $transport A example.com)" = 192.0.2.2 ]
 		[ "$(query runtime $transport A example.com)" = 192.0.2.3 ]
 	done
 	# An address that is of use on one link only is left out, and said.
-	CAP_ARGS='{"dns":{"Servers":["fe80::1%eth0","127.0.0.3"]}}' pod_add scoped production api 2>"$NODE/stderr"
+	CAP_ARGS='{"dns":{"Servers":["fe80::1%eth0","10.96.0.3"]}}' pod_add scoped production api 2>"$NODE/stderr"
 	[ "$(query scoped A example.com)" = 192.0.2.3 ]
 	grep -q "runtimeConfig.dns.servers: 'fe80::1%...' is left out" "$NODE/stderr"
 	CAP_ARGS='{"dns":{"Servers":["fe80::1%eth0"]}}' pod_add only-scoped production api
 	[ "$(query only-scoped A example.com)" = 192.0.2.2 ]
+	# A pod's author means the pod by these, and would reach the node: left out, and said.
+	for server in 127.0.0.1 127.0.0.53 0.0.0.0 :: ::1 ::ffff:127.0.0.1 ::ffff:0.0.0.0 224.0.0.251 ff02::fb 255.255.255.255; do
+		CAP_ARGS="{\"dns\":{\"Servers\":[\"$server\"]}}" pod_add author production api 2>"$NODE/stderr"
+		grep -qF "runtimeConfig.dns.servers: '$server' is left out" "$NODE/stderr"
+		[ "$(query author A example.com)" = 192.0.2.2 ]
+		pod_del author
+	done
 	# What is private is not: the upstreams would answer anything.
 	[ "$(rcode configured A nosuch.railway.internal)" = NXDOMAIN ]
 	[ "$(rcode configured A RAILWAY.INTERNAL)" = NOERROR ]
