@@ -47,6 +47,22 @@ static int configure(int netns_fd, struct rail_netlink *netlink, const struct ra
 	return 0;
 }
 
+/* A second one would share rules, route, resolver's address and its sockets with the first, and
+ * take them away as it goes: the first would be open to its neighbours. */
+static int check_alone(struct rail_netlink *netlink, struct rail_error *error)
+{
+	bool is_there = false;
+	int result = rail_isolation_is_there(netlink, &is_there, error);
+
+	if (result == 0 && is_there)
+		return rail_fail_code(
+			error, RAIL_CODE_INVALID_CONFIG, EEXIST,
+			"the pod's netns has the rules of a private network already: one netns has "
+			"one. Take railway-mesh out of the other list or attachment, or DEL that "
+			"one first");
+	return result;
+}
+
 int rail_pod_create(int netns_fd, const struct rail_pod *pod,
 		    int (*announce)(void *context, const struct rail_interface *interface,
 				    struct rail_error *error),
@@ -67,6 +83,10 @@ int rail_pod_create(int netns_fd, const struct rail_pod *pod,
 			error, RAIL_CODE_ATTACHMENT_EXISTS, EEXIST,
 			"interface '%s' is in the pod's netns already; it is left as it is",
 			pod->interface_name);
+
+	result = check_alone(netlink, error);
+	if (result < 0)
+		return result;
 
 	if (mtu == 0) {
 		RAIL_CLEANUP(rail_netlink_closep) struct rail_netlink *host = NULL;

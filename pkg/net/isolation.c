@@ -251,6 +251,17 @@ static int read_rules(struct rail_netlink *netlink, const struct rail_isolation 
 				  "read the routing rules", error);
 }
 
+int rail_isolation_is_there(struct rail_netlink *netlink, bool *ret_there, struct rail_error *error)
+{
+	const struct rail_isolation any = {.interface = ""};
+	struct rule_list list;
+	int result = read_rules(netlink, &any, &list, error);
+
+	/* The first to come, and the last: they are the same for all. */
+	*ret_there = result == 0 && (list.own_seen[0] || list.own_seen[RULE_COUNT - 1]);
+	return result;
+}
+
 static int send_route(struct rail_netlink *netlink, uint16_t type, uint16_t flags,
 		      const struct rail_isolation *isolation, struct rail_error *error)
 {

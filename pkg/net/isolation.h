@@ -35,6 +35,9 @@ struct rail_isolation {
 	struct in6_addr address;
 };
 
+/* Whether rules of this kind are there already, or a part of them, for whichever interface. */
+int rail_isolation_is_there(struct rail_netlink *netlink, bool *ret_there,
+			    struct rail_error *error);
 /*
  * Sets rules and the mesh table's route. The closed rules stand before the default's first rule
  * goes. What is there already is left. On failure the caller undoes with rail_isolation_remove.

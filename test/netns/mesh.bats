@@ -66,6 +66,27 @@ receive() {
 	[ "$status" = 0 ]
 }
 
+@test "a second private network in one netns is refused, of either environment, and the first stays as it is" {
+	mesh_add one api
+	ip -n one -6 rule >"$NODE/rules"
+	ip -n one -6 route show table 21057 >"$NODE/routes"
+	for environment in production staging; do
+		CNI_CONTAINERID=second CNI_NETNS=/run/netns/one plugin railway-mesh ADD \
+			"$(config railway-mesh "$(keys web $environment),\"interface\":\"railway1\"")"
+		expect_error 7 'the rules of a private network already: one netns has one'
+		CNI_CONTAINERID=second CNI_NETNS=/run/netns/one plugin railway-mesh DEL "$(config railway-mesh "$(keys web $environment)")"
+		[ "$status" = 0 ]
+	done
+	ip -n one -6 rule | diff "$NODE/rules" -
+	ip -n one -6 route show table 21057 | diff "$NODE/routes" -
+	mesh CHECK one api
+	[ "$status" = 0 ]
+	mesh DEL one api
+	[ "$status" = 0 ]
+	CNI_CONTAINERID=second CNI_NETNS=/run/netns/one plugin railway-mesh ADD "$(config railway-mesh "$(keys web staging)")"
+	[ "$status" = 0 ]
+}
+
 neighbours() { # pod with eth0 (10.1.0.1, fd99::1) and neighbour beside it on one wire
 	ip netns add pod
 	ip netns add neighbour

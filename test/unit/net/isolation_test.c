@@ -333,15 +333,31 @@ static void assert_check(const struct wires *wires, const char *missing)
 	cr_assert_not_null(strstr(error.message, missing), "%s", error.message);
 }
 
+static void assert_there(const struct wires *wires, bool expected)
+{
+	bool is_there = !expected;
+
+	assert_ok(rail_isolation_is_there(wires->netlink, &is_there, &failure));
+	cr_assert_eq(is_there, expected);
+}
+
 Test(net_isolation, applied_twice_is_the_same)
 {
 	struct wires wires = make_wires();
 
+	assert_there(&wires, false);
 	for (int i = 0; i < 2; i++) {
 		assert_ok(rail_isolation_apply(wires.netlink, &wires.isolation, &failure));
 		assert_check(&wires, NULL);
 		assert_command(wires.pod_fd, "test $(ip -6 rule | wc -l) = 9");
 	}
+	assert_there(&wires, true);
+	/* Of one that was begun, or of which a part is gone. */
+	assert_command(wires.pod_fd, "ip -6 rule del pref 8");
+	assert_there(&wires, true);
+	assert_command(wires.pod_fd, "ip -6 rule add pref 8 lookup local; ip -6 rule del pref 1");
+	assert_there(&wires, true);
+	assert_command(wires.pod_fd, "ip -6 rule add pref 1 iif lo lookup local");
 	/* What is behind the rules is another's business. */
 	assert_command(wires.pod_fd, "ip -6 rule add to 2001:db8:7::/48 lookup 7 pref 100");
 	assert_check(&wires, NULL);
