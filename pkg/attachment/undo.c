@@ -34,7 +34,7 @@ bool rail_attachment_is_unchanged(const struct rail_attachment *stored,
  * ECANCELED); or NULL. -ENOENT where there is none. */
 static int claim(struct rail_operation *operation, const struct rail_attachment_key *key,
 		 const struct rail_attachment *seen, struct rail_attachment *ret_attachment,
-		 bool *ret_delegated, struct rail_error *error)
+		 bool *ret_delegated, bool *ret_was_dead, struct rail_error *error)
 {
 	RAIL_CLEANUP(rail_transaction_abort) struct rail_transaction *live = NULL;
 
@@ -49,6 +49,7 @@ static int claim(struct rail_operation *operation, const struct rail_attachment_
 				      "attachment %s of container '%s' has changed meanwhile",
 				      key->interface, key->container_id);
 
+	*ret_was_dead = ret_attachment->state == RAIL_DEAD;
 	*ret_delegated = rail_attachment_is_delegated(operation, ret_attachment);
 	if (*ret_delegated)
 		return 0;
@@ -305,8 +306,9 @@ static int undo(struct rail_operation *operation, const struct rail_attachment_k
 	struct rail_error all = RAIL_ERROR_NONE;
 	struct rail_error one = RAIL_ERROR_NONE;
 	bool delegated = false;
+	bool was_dead = false;
 
-	int result = claim(operation, key, seen, &attachment, &delegated, &one);
+	int result = claim(operation, key, seen, &attachment, &delegated, &was_dead, &one);
 	if (result == -ENOENT)
 		return 0;
 	if (result < 0) {
@@ -335,7 +337,7 @@ static int undo(struct rail_operation *operation, const struct rail_attachment_k
 	bool release =
 		(parts & RAIL_PART_LEASE) != 0 && attachment.parts == (uint32_t)RAIL_PART_LEASE;
 	if (!delegated) {
-		attachment.state = unmade || all.errnum != 0 ? RAIL_DEAD : RAIL_READY;
+		attachment.state = was_dead || unmade || all.errnum != 0 ? RAIL_DEAD : RAIL_READY;
 		attachment.owner = (struct rail_process){0};
 	}
 	if (store_outcome(operation, &attachment, release, &one) < 0)
@@ -420,7 +422,8 @@ void rail_attachment_bury_one(struct rail_operation *operation,
 		return;
 
 	uint32_t parts = doomed_parts(&attachment);
-	if (parts != 0)
+	/* Of a record without parts only the whole can go. */
+	if (parts == RAIL_PARTS_ALL || (parts & attachment.parts) != 0)
 		(void)undo(operation, key, &attachment, parts, &more, &ignored);
 }
 

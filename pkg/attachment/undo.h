@@ -44,6 +44,13 @@ void rail_attachment_bury_one(struct rail_operation *operation,
 			      const struct rail_attachment_key *key);
 struct rail_gone;
 void rail_attachment_bury(struct rail_operation *operation, const struct rail_gone *gone);
+/*
+ * Adds those that hold a lease of the environment and are no members of it, where nobody is at work
+ * on them any more: an ADD died before its member was stored, or a DEL could not take all away. No
+ * look at the membership meets them.
+ */
+int rail_attachment_list_orphans(struct rail_operation *operation, const struct rail_prefix *prefix,
+				 struct rail_gone *orphans, struct rail_error *error);
 
 /* GC: undoes every attachment of the operation's network that is not in the call's list. Goes on
  * after failures and collects them. */

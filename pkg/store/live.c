@@ -278,6 +278,39 @@ int rail_lease_owner(struct rail_transaction *transaction, const struct in6_addr
 	return result < 0 ? result : 0;
 }
 
+struct lease_walk {
+	const struct rail_transaction *transaction;
+	int (*each)(void *context, const struct in6_addr *address,
+		    const struct rail_attachment_key *key, struct rail_error *error);
+	void *context;
+};
+
+static int visit_lease(void *context, struct rail_span key, struct rail_span value,
+		       struct rail_error *error)
+{
+	const struct lease_walk *walk = context;
+	struct rail_reader reader = rail_reader_init(value.bytes, value.size);
+	struct rail_attachment_key owner;
+	struct in6_addr address;
+
+	if (key.size != sizeof(address) || !rail_read_lease(&reader, &owner))
+		return rail_record_damaged(walk->transaction, "a lease", error);
+	memcpy(&address, key.bytes, sizeof(address));
+	return walk->each(walk->context, &address, &owner, error);
+}
+
+int rail_lease_each(struct rail_transaction *transaction, const struct rail_prefix *prefix,
+		    int (*each)(void *context, const struct in6_addr *address,
+				const struct rail_attachment_key *key, struct rail_error *error),
+		    void *context, struct rail_error *error)
+{
+	struct lease_walk walk = {transaction, each, context};
+
+	return rail_store_each(transaction, RAIL_TABLE_LEASES,
+			       (struct rail_span){prefix->bytes, sizeof(prefix->bytes)},
+			       visit_lease, &walk, error);
+}
+
 int rail_member_get(struct rail_transaction *transaction, const struct in6_addr *address,
 		    struct rail_member *ret_member, struct rail_error *error)
 {

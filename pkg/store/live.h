@@ -121,6 +121,14 @@ int rail_lease_release(struct rail_transaction *transaction, const struct in6_ad
 int rail_lease_owner(struct rail_transaction *transaction, const struct in6_addr *address,
 		     struct rail_attachment_key *ret_key, struct rail_error *error);
 
+/* Calls each for every lease of an environment, in the order of addresses, until it returns other
+ * than 0, which is then returned. each sets the error where it fails, and must not change the
+ * store. */
+int rail_lease_each(struct rail_transaction *transaction, const struct rail_prefix *prefix,
+		    int (*each)(void *context, const struct in6_addr *address,
+				const struct rail_attachment_key *key, struct rail_error *error),
+		    void *context, struct rail_error *error);
+
 int rail_member_get(struct rail_transaction *transaction, const struct in6_addr *address,
 		    struct rail_member *ret_member, struct rail_error *error);
 int rail_member_put(struct rail_transaction *transaction, const struct rail_member *member,

@@ -108,6 +108,7 @@ int mesh_join(struct rail_operation *operation, struct rail_attachment *attachme
 	if (result < 0)
 		return result;
 
+	rail_pause("interface-made");
 	/* Local peers are reached over loopback: their packets never leave the node, and a lone
 	 * node needs no address. */
 	struct rail_member member = {
@@ -124,6 +125,8 @@ int mesh_join(struct rail_operation *operation, struct rail_attachment *attachme
 
 	result = wire(operation, attachment, netns_fd, &member, &gone, error);
 	rail_pause("wired");
+	/* What cannot be listed now waits for the next one. */
+	(void)rail_attachment_list_orphans(operation, &attachment->prefix, &gone, NULL);
 	rail_attachment_bury(operation, &gone);
 	/* Without the lock, which meshd takes to bring the members of other nodes. */
 	if (result == 0)

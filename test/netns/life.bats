@@ -240,6 +240,24 @@ dns_in_background() { # COMMAND POD: returns when it waits for the resolver; its
 	[ "$(pod_address three)" = "$subnet::77" ]
 }
 
+@test "a DEL that could not take all away, and no other: the next ADD of the environment does, as far as the netns is gone" {
+	resolver_start
+	pod_add two production api >/dev/null
+	kill -STOP "$RESOLVER"
+	mesh DEL two
+	expect_error 11 'railway-resolverd did not answer'
+	kill -CONT "$RESOLVER"
+	leases() { "$TOOLS/resolver_tool" leases /var/lib/railway /run/railway production | sort | tr '\n' ' '; }
+	# Its DEL may still come, and finds the address its own.
+	pod_add three production api >/dev/null
+	[ "$(leases)" = "three two " ]
+	[ "$("$BIN/railwayctl" --json pods | jq -c '.pods | map(select(.containerId == "two").state)')" = '["dead"]' ]
+	ip netns del two
+	pod_add four production api >/dev/null
+	[ "$(leases)" = "four three " ]
+	[ "$("$BIN/railwayctl" --json pods | jq -c '.pods | map(.containerId) | sort')" = '["four","three"]' ]
+}
+
 @test "a requested address of a container that went without DEL is given to the one that comes" {
 	ip netns add old
 	ipam ADD old

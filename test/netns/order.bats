@@ -111,6 +111,18 @@ exactly() { # POD...: each has exactly the others as peers
 	refute ip -n new link show eth0
 }
 
+@test "an ADD is killed when its interface is made and it is no member yet: the next ADD of the environment takes all of it away" {
+	add one
+	ip netns add new
+	paused interface-made ADD new
+	ip -n new link show eth0
+	kill_paused
+	add four
+	exactly one four
+	refute ip -n new link show eth0
+	[ "$("$TOOLS/resolver_tool" leases /var/lib/railway /run/railway production | sort | tr '\n' ' ')" = "four one " ]
+}
+
 # replace POD: its path names another netns, while something keeps the first one alive.
 replace() {
 	nsenter --net="/run/netns/$1" sleep 600 3>&- &

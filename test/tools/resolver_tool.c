@@ -29,6 +29,7 @@
  *     resolver_tool enabled STATE RUN ENVIRONMENT 0|1
  *     resolver_tool show STATE RUN CONTAINER           "<state> <parts> <named> <address>"
  *     resolver_tool delete STATE RUN CONTAINER
+ *     resolver_tool leases STATE RUN ENVIRONMENT       the container of each
  *     resolver_tool ask SOCKET add|remove|check|status [CONTAINER [NETNS]]
  *
  * The attachment is ($NETWORK or test, CONTAINER, eth0). put prints the address that it gives.
@@ -282,6 +283,32 @@ static int change(struct rail_store *store, const char *container, int named, bo
 	return result < 0 ? result : rail_transaction_commit(&live, error);
 }
 
+static int print_lease(void *context, const struct in6_addr *address,
+		       const struct rail_attachment_key *key, struct rail_error *error)
+{
+	(void)context;
+	(void)address;
+	(void)error;
+	(void)puts(key->container_id);
+	return 0;
+}
+
+static int print_leases(struct rail_store *store, const char *name, struct rail_error *error)
+{
+	RAIL_CLEANUP(rail_transaction_abort) struct rail_transaction *registry = NULL;
+	RAIL_CLEANUP(rail_transaction_abort) struct rail_transaction *live = NULL;
+	struct rail_environment environment;
+	int result = rail_transaction_begin(store, RAIL_REGISTRY, RAIL_READ, &registry, error);
+
+	if (result == 0)
+		result = rail_environment_get(registry, name, &environment, error);
+	if (result == 0)
+		result = rail_transaction_begin(store, RAIL_LIVE, RAIL_READ, &live, error);
+	if (result == 0)
+		result = rail_lease_each(live, &environment.prefix, print_lease, NULL, error);
+	return result;
+}
+
 static int enable(struct rail_store *store, const char *environment, bool enabled,
 		  struct rail_error *error)
 {
@@ -348,6 +375,8 @@ int main(int argc, char **argv)
 		result = enable(store, argv[4], *argv[5] == '1', &error);
 	else if (strcmp(verb, "show") == 0)
 		result = change(store, argv[4], -1, false, &error);
+	else if (strcmp(verb, "leases") == 0)
+		result = print_leases(store, argv[4], &error);
 	else if (strcmp(verb, "delete") == 0)
 		result = change(store, argv[4], -1, true, &error);
 	else
