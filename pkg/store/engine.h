@@ -13,6 +13,9 @@
 enum {
 	RAIL_STORE_COUNT = 2,
 	RAIL_READERS_MAXIMUM = 2048,
+	/* Behind map_size: a deletion writes, too, and must find room where there is none for what
+	 * is new. */
+	RAIL_STORE_RESERVE = 16 << 20,
 };
 
 struct rail_transaction {
@@ -25,7 +28,8 @@ struct rail_database {
 	enum rail_store_kind kind;
 	MDB_env *environment;
 	MDB_dbi tables[RAIL_TABLE_COUNT];
-	int lock_fd; /* of the file that writers lock */
+	int lock_fd;  /* of the file that writers lock */
+	bool is_full; /* for new records, while a writer is at work */
 	char path[PATH_MAX];
 	struct rail_transaction transaction;
 };
@@ -36,7 +40,7 @@ struct rail_store {
 
 struct rail_store_facts {
 	const char *name; /* the directory's, and in messages */
-	size_t map_size;  /* of address space; pages are used as they are written */
+	size_t map_size; /* of address space, for new records; pages are used as they are written */
 	unsigned int flags;
 };
 

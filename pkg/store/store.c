@@ -294,7 +294,8 @@ static int open_environment(struct rail_database *database, struct rail_error *e
 
 	int status = mdb_env_create(&database->environment);
 	if (status == 0)
-		status = mdb_env_set_mapsize(database->environment, facts->map_size);
+		status = mdb_env_set_mapsize(database->environment,
+					     facts->map_size + RAIL_STORE_RESERVE);
 	if (status == 0)
 		status = mdb_env_set_maxdbs(database->environment, RAIL_TABLE_COUNT);
 	if (status == 0)

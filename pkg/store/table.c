@@ -68,6 +68,14 @@ int rail_store_get(struct rail_transaction *transaction, enum rail_store_table t
 	return 1;
 }
 
+static bool is_there(const struct rail_transaction *transaction, enum rail_store_table table,
+		     MDB_val *key)
+{
+	MDB_val value;
+
+	return mdb_get(transaction->handle, transaction->database->tables[table], key, &value) == 0;
+}
+
 int rail_store_put(struct rail_transaction *transaction, enum rail_store_table table,
 		   struct rail_span key, struct rail_span value, struct rail_error *error)
 {
@@ -80,8 +88,11 @@ int rail_store_put(struct rail_transaction *transaction, enum rail_store_table t
 	if (result < 0)
 		return result;
 
-	int status = mdb_put(transaction->handle, transaction->database->tables[table], &key_value,
-			     &new_value, 0);
+	int status = MDB_MAP_FULL;
+
+	if (!transaction->database->is_full || is_there(transaction, table, &key_value))
+		status = mdb_put(transaction->handle, transaction->database->tables[table],
+				 &key_value, &new_value, 0);
 	return status == 0
 		       ? 0
 		       : rail_database_fail(transaction->database, status, "write a record", error);

@@ -1,6 +1,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "pkg/base/cleanup.h"
 #include "pkg/base/file.h"
@@ -22,6 +23,49 @@ static int lock(const struct rail_database *database, int deadline_ms, struct ra
 	return rail_lock_file(database->lock_fd, deadline_ms, what, error);
 }
 
+enum { FREE_PAGES_MINIMUM = 64 }; /* a transaction replaces fewer, and leaves as many behind it */
+
+/* Those that were used before, and may be again (a reader may still keep some of them). */
+static size_t count_free_pages(MDB_env *environment)
+{
+	const MDB_dbi free_list = 0;
+	MDB_txn *transaction = NULL;
+	MDB_cursor *cursor = NULL;
+	MDB_val key;
+	MDB_val pages;
+	size_t count = 0;
+
+	if (mdb_txn_begin(environment, NULL, MDB_RDONLY, &transaction) != 0)
+		return 0;
+	if (mdb_cursor_open(transaction, free_list, &cursor) == 0) {
+		/* A list of page numbers, which begins with its length. */
+		while (count < FREE_PAGES_MINIMUM &&
+		       mdb_cursor_get(cursor, &key, &pages, MDB_NEXT) == 0) {
+			size_t length;
+
+			memcpy(&length, pages.mv_data, sizeof(length));
+			count += length;
+		}
+		mdb_cursor_close(cursor);
+	}
+	mdb_txn_abort(transaction);
+	return count;
+}
+
+/* Whether new records have no room. The file does not shrink, so where it has grown to its limit
+ * the pages tell. */
+static bool is_full(const struct rail_database *database)
+{
+	MDB_envinfo info;
+	MDB_stat statistics;
+
+	return mdb_env_info(database->environment, &info) == 0 &&
+	       mdb_env_stat(database->environment, &statistics) == 0 &&
+	       (info.me_last_pgno + 1) * statistics.ms_psize >=
+		       rail_store_facts[database->kind].map_size &&
+	       count_free_pages(database->environment) < FREE_PAGES_MINIMUM;
+}
+
 /*
  * The lock of our own comes first because LMDB's has no deadline. Behind it LMDB's own is free, or
  * its holder is dead.
@@ -39,6 +83,7 @@ int rail_database_begin(struct rail_database *database, enum rail_access access,
 
 		if (result < 0)
 			return result;
+		database->is_full = is_full(database);
 	}
 
 	for (;;) {

@@ -182,6 +182,28 @@ load ctl
 	pod_check two
 }
 
+@test "a tenant has filled the registry: a known service's ADD succeeds, a new one's says so, and the node stays ready" {
+	resolver_start
+	pod_add one production api >/dev/null
+	"$TOOLS/resolver_tool" crowd /var/lib/railway /run/railway
+	plugin railway-ipam STATUS "$(CNI_VERSION=1.1.0 config railway-ipam)"
+	[ "$status" = 0 ] || { echo "$output"; return 1; }
+	pod_add two production api >/dev/null
+	pod_check two
+	pod_del two
+	run pod_add new elsewhere fresh
+	output=$(tail -1 <<<"$output")
+	expect_error 5 "the registry store in '/var/lib/railway[^']*' is full \(256 MiB\)"
+	pod_del new
+	# Taking away writes, too, and finds the room for it.
+	"$BIN/railwayctl" remove "$("$BIN/railwayctl" --json environments | jq -r '[.environments[].environment | select(startswith("crowd"))] | last')"
+	"$TOOLS/resolver_tool" disperse /var/lib/railway /run/railway
+	pod_add new elsewhere fresh >/dev/null
+	pod_del new
+	pod_del one
+	[ -z "$(leftovers)" ]
+}
+
 @test "a node of a cluster: removal is refused, the flag is its own, a meshd that does not answer is told" {
 	resolver_start
 	pod_add one production api

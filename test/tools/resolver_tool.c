@@ -26,6 +26,8 @@
  *                                                       and what put would write of each: fifty
  *                                                       pods an environment, of ten services
  *     resolver_tool named STATE RUN CONTAINER 0|1      the member's flag
+ *     resolver_tool crowd STATE RUN                     environments until the registry is full
+ *     resolver_tool disperse STATE RUN                  the first thousand of these
  *     resolver_tool enabled STATE RUN ENVIRONMENT 0|1
  *     resolver_tool show STATE RUN CONTAINER           "<state> <parts> <named> <address>"
  *     resolver_tool delete STATE RUN CONTAINER
@@ -309,6 +311,65 @@ static int print_leases(struct rail_store *store, const char *name, struct rail_
 	return result;
 }
 
+static void name_one(unsigned long number, char name[static RAIL_ENVIRONMENT_NAME_SIZE])
+{
+	(void)snprintf(name, RAIL_ENVIRONMENT_NAME_SIZE, "crowd-%06lu-%0*d", number, 200, 0);
+}
+
+/* So many environments in one transaction: all or none. */
+static int add_crowd(struct rail_store *store, unsigned long first, unsigned long count,
+		     struct rail_error *error)
+{
+	const struct rail_pool pool = {.base = {.s6_addr = {0xfd}}, .length = 8};
+	RAIL_CLEANUP(rail_transaction_abort) struct rail_transaction *registry = NULL;
+	int result = rail_transaction_begin(store, RAIL_REGISTRY, RAIL_WRITE, &registry, error);
+
+	for (unsigned long i = 0; i < count && result == 0; i++) {
+		struct rail_environment environment;
+		char name[RAIL_ENVIRONMENT_NAME_SIZE];
+
+		name_one(first + i, name);
+		result = rail_environment_ensure(registry, name, &pool, &environment, error);
+	}
+	return result < 0 ? result : rail_transaction_commit(&registry, error);
+}
+
+static int crowd(struct rail_store *store, struct rail_error *error)
+{
+	unsigned long added = 0;
+	int result = 0;
+
+	for (unsigned long step = 4096; step > 0; step /= 8) {
+		for (result = 0; result == 0; added += step)
+			result = add_crowd(store, added, step, error);
+		added -= step;
+	}
+	return result == -ENOSPC ? 0 : result;
+}
+
+static int disperse(struct rail_store *store, struct rail_error *error)
+{
+	int result = 0;
+
+	for (unsigned long i = 0; i < 1000 && result == 0; i++) {
+		RAIL_CLEANUP(rail_transaction_abort) struct rail_transaction *registry = NULL;
+		RAIL_CLEANUP(rail_transaction_abort) struct rail_transaction *live = NULL;
+		char name[RAIL_ENVIRONMENT_NAME_SIZE];
+
+		name_one(i, name);
+		result = rail_transaction_begin(store, RAIL_REGISTRY, RAIL_WRITE, &registry, error);
+		if (result == 0)
+			result = rail_transaction_begin(store, RAIL_LIVE, RAIL_WRITE, &live, error);
+		if (result == 0)
+			result = rail_environment_remove(registry, live, name, error);
+		if (result == 0)
+			result = rail_transaction_commit(&live, error);
+		if (result == 0)
+			result = rail_transaction_commit(&registry, error);
+	}
+	return result;
+}
+
 static int enable(struct rail_store *store, const char *environment, bool enabled,
 		  struct rail_error *error)
 {
@@ -354,7 +415,7 @@ int main(int argc, char **argv)
 
 	if (strcmp(verb, "ask") == 0 && argc >= 4)
 		return ask(argc - 2, argv + 2, &error) < 0 ? fail(&error) : EXIT_SUCCESS;
-	if (argc < 5) {
+	if (argc < (strcmp(verb, "crowd") == 0 || strcmp(verb, "disperse") == 0 ? 4 : 5)) {
 		(void)fputs("usage: see the head of test/tools/resolver_tool.c\n", stderr);
 		return EXIT_FAILURE;
 	}
@@ -375,6 +436,10 @@ int main(int argc, char **argv)
 		result = enable(store, argv[4], *argv[5] == '1', &error);
 	else if (strcmp(verb, "show") == 0)
 		result = change(store, argv[4], -1, false, &error);
+	else if (strcmp(verb, "crowd") == 0)
+		result = crowd(store, &error);
+	else if (strcmp(verb, "disperse") == 0)
+		result = disperse(store, &error);
 	else if (strcmp(verb, "leases") == 0)
 		result = print_leases(store, argv[4], &error);
 	else if (strcmp(verb, "delete") == 0)

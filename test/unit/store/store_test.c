@@ -698,3 +698,49 @@ Test(store_store, a_full_map_is_an_error_that_says_so)
 	cr_assert_null(transaction);
 	store_put(store, RAIL_REGISTRY, RAIL_TABLE_SERVICES, "and on");
 }
+
+enum { RECORD_SIZE = 100 * 1024, NEARLY = 10 };
+
+/* -ENOSPC where there is no room for it. */
+static int try_record(struct rail_store *store, int number, struct rail_error *error)
+{
+	static const char bytes[RECORD_SIZE];
+	RAIL_CLEANUP(rail_transaction_abort)
+	struct rail_transaction *transaction = begin(store, RAIL_REGISTRY, RAIL_WRITE);
+	char key[16];
+
+	(void)snprintf(key, sizeof(key), "key %d", number);
+	int result = rail_store_put(transaction, RAIL_TABLE_SERVICES, span(key),
+				    (struct rail_span){bytes, sizeof(bytes)}, error);
+	return result < 0 ? result : rail_transaction_commit(&transaction, error);
+}
+
+/* LMDB writes for that, too. */
+Test(store_store, what_is_full_can_be_emptied, .timeout = 60)
+{
+	RAIL_CLEANUP(rail_store_closep) struct rail_store *store = open_stores();
+	struct rail_error error = RAIL_ERROR_NONE;
+	int count = 0;
+	int result;
+
+	while ((result = try_record(store, count, &error)) == 0)
+		count++;
+	cr_assert_eq(result, -ENOSPC, "%s", error.message);
+	cr_assert_neq(strstr(error.message, "is full (256 MiB)"), NULL, "%s", error.message);
+	cr_assert_gt(count, 2000);
+	/* What is there may change. */
+	cr_assert_eq(try_record(store, 0, &error), 0, "%s", error.message);
+	cr_assert_eq(try_record(store, count, &error), -ENOSPC);
+	for (int i = 0; i < count; i++) {
+		RAIL_CLEANUP(rail_transaction_abort)
+		struct rail_transaction *transaction = begin(store, RAIL_REGISTRY, RAIL_WRITE);
+		char key[16];
+
+		(void)snprintf(key, sizeof(key), "key %d", i);
+		cr_assert_eq(rail_store_delete(transaction, RAIL_TABLE_SERVICES, span(key), &error),
+			     0, "%d: %s", i, error.message);
+		commit(&transaction);
+	}
+	for (int i = 0; i < count - NEARLY; i++)
+		cr_assert_eq(try_record(store, i, &error), 0, "%d: %s", i, error.message);
+}
