@@ -14,9 +14,23 @@ node_with_image() {
 
 installer() { sh "$RAILWAY_DIR/install.sh" "$@"; }
 
-watch_start() {
-	sh "$RAILWAY_DIR/install.sh" watch >"$NODE/watch.log" 2>&1 3>&- &
+watch_start() { # [COMMAND...]: what it is run with
+	"$@" sh "$RAILWAY_DIR/install.sh" watch >"$NODE/watch.log" 2>&1 3>&- &
 	WATCH=$!
+}
+
+# Until it has looked at the directory once more: between two looks it sleeps.
+a_turn() {
+	local i before
+	for i in 1 2; do
+		before=$(pgrep -P "$WATCH" -x sleep || true)
+		wait_until another_sleep "$before"
+	done
+}
+
+another_sleep() { # PID: one that is not this
+	local now
+	now=$(pgrep -P "$WATCH" -x sleep) && [ "$now" != "$1" ]
 }
 
 watch_stop() {
@@ -77,12 +91,119 @@ until_says() { # TEXT
 	[ "$(jq -c '[.name, .plugins[0], (.plugins | length)]' "$OURS")" = '["plain",{"type":"ptp","ipam":{"type":"host-local"}},3]' ]
 	# What is no list, half-written say, leaves ours as it is.
 	before=$(cat "$OURS")
-	echo '{"cniVersion":' >"$CNI_CONF_DIR/05-plain.conf"
-	wait_until grep -q 'cannot be used' "$NODE/watch.log"
+	echo '{"cniVersion":' >"$NODE/half"
+	mv "$NODE/half" "$CNI_CONF_DIR/05-plain.conf"
+	wait_until grep -q '05-plain.conf cannot be used' "$NODE/watch.log"
+	a_turn
 	[ "$(cat "$OURS")" = "$before" ]
+	: >"$CNI_CONF_DIR/05-plain.conf"
+	wait_until grep -q '05-plain.conf cannot be used.*empty' "$NODE/watch.log"
+	a_turn
+	[ "$(cat "$OURS")" = "$before" ]
+	# It says each once.
+	[ "$(grep -c 'cannot be used' "$NODE/watch.log")" = 2 ]
+	rm "$CNI_CONF_DIR/05-plain.conf"
+	until_says cni1
 	watch_stop
+	before=$(cat "$OURS")
 	[ "$(cat "$OURS")" = "$before" ]
 	[ -z "$(ls "$CNI_BIN_DIR")" ]
+}
+
+@test "the list: written only when it changes" {
+	node_with_image
+	main_list 10-cluster.conflist 1.0.0
+	watch_start
+	until_says cni0
+	a_turn
+	before=$(stat -c %y "$CNI_CONF_DIR")
+	a_turn
+	[ "$(stat -c %y "$CNI_CONF_DIR")" = "$before" ]
+	watch_stop
+}
+
+@test "the list: when somebody takes it away the script says so once, with what to do, and puts it back" {
+	node_with_image
+	main_list 10-cluster.conflist 1.0.0
+	watch_start
+	until_says cni0
+	a_turn
+	refute grep -qE 'gone|Cilium' "$NODE/watch.log"
+	mv "$OURS" "$OURS.cilium_bak"
+	until_says cni0
+	a_turn
+	[ "$(grep -c 'cni.exclusive to false' "$NODE/watch.log")" = 1 ]
+	[ ! -e "$OURS.cilium_bak" ]
+	refute grep -q gone "$NODE/watch.log"
+	rm "$OURS"
+	until_says cni0
+	a_turn
+	[ "$(grep -c "$OURS is gone" "$NODE/watch.log")" = 1 ]
+	watch_stop
+	# What was taken while no script ran.
+	mv "$OURS" "$OURS.cilium_bak"
+	watch_start
+	until_says cni0
+	grep -q 'cni.exclusive to false' "$NODE/watch.log"
+	watch_stop
+	: >"$OURS.cilium_bak"
+	installer remove
+	[ ! -e "$OURS.cilium_bak" ]
+}
+
+# rights CONTAINER: its capabilities in the manifest, as setpriv wants them.
+rights() {
+	/usr/bin/python3 - "$DEPLOY/kubernetes/railway.yaml" "$1" <<-'EOF'
+		import sys, yaml
+		with open(sys.argv[1]) as file:
+		    spec = list(yaml.safe_load_all(file))[1]["spec"]["template"]["spec"]
+		for each in spec["initContainers"] + spec["containers"]:
+		    if each["name"] == sys.argv[2]:
+		        rights = each["securityContext"]["capabilities"]
+		        assert rights["drop"] == ["ALL"]
+		        print(",".join(["-all"] + ["+" + right.lower() for right in rights.get("add", [])]))
+	EOF
+}
+
+# As a runtime starts a container's first process, with the rights that follow.
+WITH=(setpriv --inh-caps=-all --no-new-privs --bounding-set)
+
+@test "directories of another user: the containers' rights are enough for them" {
+	node_with_image
+	main_list 10-cluster.conflist 1.0.0
+	# Another release's, which are replaced.
+	installer plugins
+	: >"$OURS"
+	chown -R 1000:1000 "$NODE/host"
+	chmod -R go-w "$NODE/host"
+	"${WITH[@]}" "$(rights plugins)" sh "$RAILWAY_DIR/install.sh" plugins
+	[ "$(stat -c %u "$CNI_BIN_DIR/railway-mesh")" = 0 ]
+	watch_start "${WITH[@]}" "$(rights conflist)"
+	until_says cni0
+	watch_stop
+}
+
+@test "a list that cannot be written: the script names it, and ends while there is none of ours" {
+	node_with_image
+	main_list 10-cluster.conflist 1.0.0
+	chown 1000:1000 "$CNI_CONF_DIR"
+	run timeout 20 "${WITH[@]}" -all sh "$RAILWAY_DIR/install.sh" watch
+	[ "$status" = 1 ]
+	[[ $output == *"$OURS cannot be written"*denied* ]]
+	[[ $output != *"cannot be used"* ]]
+	# With one pods still have their network; what is wrong is said once.
+	chown 0:0 "$CNI_CONF_DIR"
+	watch_start
+	until_says cni0
+	watch_stop
+	chown 1000:1000 "$CNI_CONF_DIR"
+	main_list 10-cluster.conflist 1.0.0 cni1
+	watch_start "${WITH[@]}" -all
+	wait_until grep -q "$OURS cannot be written" "$NODE/watch.log"
+	a_turn
+	[ "$(grep -c 'cannot be written' "$NODE/watch.log")" = 1 ]
+	watch_stop
+	grep -q cni0 "$OURS"
 }
 
 @test "containerd with the installed plugins and list: pods have the cluster's address on eth0, and talk by name over railway0" {
