@@ -233,6 +233,37 @@ WITH=(setpriv --inh-caps=-all --no-new-privs --bounding-set)
 	[ -z "$(runtime_leftovers)" ]
 }
 
+@test "the cluster's DNS servers, annotated as the page says: port 53 and their own upstreams are theirs, and not another pod's" {
+	node_with_image
+	main_list 10-cluster.conflist 1.0.0
+	watch_start
+	until_says railway-mesh
+	watch_stop
+	resolver_start
+	containerd_start "$OURS"
+	annotations=$(sed -n "/patch deployment coredns/,/'}*\$/s/.*-p '\(.*\)'\$/\1/p" "$DEPLOY/../doc/runtimes/kubernetes.md" |
+		jq -c .spec.template.metadata.annotations)
+	[ "$annotations" != null ] && [ -n "$annotations" ]
+	pod_run dns-0 kube-system "$annotations"
+	pod_run web-0 kube-system
+	dns=$(cri netns "${sandbox[dns-0]}") web=$(cri netns "${sandbox[web-0]}")
+	# As CoreDNS binds: at every address.
+	ip netns exec "${dns##*/}" python3 "$BATS_TEST_DIRNAME/../lib/fake_dns.py" :: 53 192.0.2.99 3>&- &
+	wait_until ip netns exec "${dns##*/}" bash -c "ss -Hlun | grep -q '\*:53 '"
+	# Asked for by the cluster's address of the pod, from the node: it is the server's answer.
+	[ "$(dig +time=2 +tries=2 "@$(cri ip "${sandbox[dns-0]}")" +short A zone.example)" = 192.0.2.99 ]
+	# What a zone of its own asks elsewhere leaves the pod; another pod's queries end at the resolver.
+	ip netns exec "${dns##*/}" dig +time=1 +tries=1 @192.0.2.53 AAAA web.railway.internal >"$NODE/asked" || true
+	grep -q 'no servers could be reached' "$NODE/asked"
+	ip netns exec "${web##*/}" dig +time=2 +tries=2 @192.0.2.53 +short AAAA dns.railway.internal | grep -q ^fd
+	# Private names are there for it as well.
+	ip netns exec "${dns##*/}" dig +time=2 +tries=2 @fd12::10 +short AAAA web.railway.internal | grep -q ^fd
+	for name in dns-0 web-0; do
+		cri stop "${sandbox[$name]}"
+		cri remove "${sandbox[$name]}"
+	done
+}
+
 @test "the manifest: its mounts are its volumes, its commands are in the image, its rights are the unit's" {
 	node_with_image
 	/usr/bin/python3 - "$DEPLOY/kubernetes/railway.yaml" "$DEPLOY/systemd" "$IMAGE_ROOT" <<-'EOF'
