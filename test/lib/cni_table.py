@@ -157,10 +157,15 @@ def configurations(plugin):
     rows += [({"prevResult": value}, 7, "prevResult") for value in ("x", [], 1)]
     rows += [({"runtimeConfig": value}, 7, "runtimeConfig") for value in ("x", [], {"dns": []}, {"ips": {}})]
     rows += [({"args": value}, 7, "args") for value in ("x", [], {"cni": []})]
-    rows += [({"unheard-of": 5}, 2, "unheard-of")]
     for (more, code, word), verb in itertools.product(rows, SINCE):
         yield f"{verb} with {more}", lambda: fault(
             call(plugin, verb, config(plugin, "1.1.0", **more), GOOD), code, "1.1.0", word
+        )
+    # A DEL does not fail for what only ADD goes by.
+    for verb in SINCE:
+        code, words = (0, ()) if verb == "DEL" else (2, ("unheard-of",))
+        yield f"{verb} with an unknown key", lambda: fault(
+            call(plugin, verb, config(plugin, "1.1.0", **{"unheard-of": 5}), GOOD), code, "1.1.0", *words
         )
     # What the runtime owns is never an unknown key of ours, in any verb.
     runtimes = (
