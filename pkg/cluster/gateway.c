@@ -82,13 +82,24 @@ static void put_prefix_end(struct document *document, const char *prefix)
 	put_text(document, "range_end", end);
 }
 
+/* The key right behind another one is that one with a NUL, which Base64's reader leaves there. */
+static void put_key_behind(struct document *document, const char *encoded)
+{
+	size_t size = 0;
+	RAIL_FREE char *key = rail_base64_decode(encoded, &size);
+
+	if (key == NULL)
+		document->failed = true;
+	else
+		put_bytes(document, "key", key, size + 1);
+}
+
 char *rail_etcd_encode_range(const struct rail_etcd_range *range)
 {
 	DOCUMENT document = document_new();
 
-	/* The key right behind another one is that one with a NUL. */
 	if (range->after != NULL)
-		put_bytes(&document, "key", range->after, strlen(range->after) + 1);
+		put_key_behind(&document, range->after);
 	else
 		put_text(&document, "key", range->key);
 	if (range->prefix)
@@ -244,6 +255,7 @@ void rail_etcd_records_done(struct rail_etcd_records *records)
 		free(records->records[i].value);
 	}
 	free(records->records);
+	free(records->last_key);
 	*records = (struct rail_etcd_records){.count = 0};
 }
 
@@ -332,6 +344,25 @@ static int read_records(const struct rail_json *list, struct rail_etcd_records *
 	return result;
 }
 
+/* Behind which a reading goes on, though it be one that is left out. */
+static int read_last_key(const struct rail_json *list, struct rail_etcd_records *records)
+{
+	const struct rail_json *last = NULL;
+
+	for (const struct rail_json *value = rail_json_first(list); value != NULL;
+	     value = rail_json_next(value))
+		last = value;
+	if (last == NULL)
+		return 0;
+
+	const char *key = rail_json_string(rail_json_get(last, "key"));
+
+	if (key == NULL)
+		return -EPROTO;
+	records->last_key = strdup(key);
+	return records->last_key == NULL ? -ENOMEM : 0;
+}
+
 static int outcome(int result, struct rail_error *error)
 {
 	if (result == -ENOMEM)
@@ -344,16 +375,20 @@ int rail_etcd_parse_range(const struct rail_json *answer, struct rail_etcd_heade
 			  struct rail_error *error)
 {
 	struct rail_etcd_records records = {.count = 0};
-	int result = read_header(answer, ret_header)
-			     ? read_records(rail_json_get(answer, "kvs"), &records)
-			     : -EPROTO;
+	const struct rail_json *list = rail_json_get(answer, "kvs");
+	int result = read_header(answer, ret_header) ? read_records(list, &records) : -EPROTO;
 
+	if (result == 0)
+		result = read_last_key(list, &records);
+	*ret_more = rail_json_is_true(rail_json_get(answer, "more"));
+	/* Where the reading would go on nobody says. */
+	if (result == 0 && *ret_more && records.last_key == NULL)
+		result = -EPROTO;
 	if (result < 0) {
 		rail_etcd_records_done(&records);
 		return outcome(result, error);
 	}
 	*ret_records = records;
-	*ret_more = rail_json_is_true(rail_json_get(answer, "more"));
 	return 0;
 }
 

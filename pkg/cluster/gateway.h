@@ -36,6 +36,8 @@ struct rail_etcd_record {
 struct rail_etcd_records {
 	struct rail_etcd_record *records;
 	size_t count;
+	/* Of all that came, those too that are left out: */
+	char *last_key; /* of a range: the last one's, in Base64, owned; NULL: none came */
 };
 
 void rail_etcd_records_done(struct rail_etcd_records *records); /* for RAIL_CLEANUP */
@@ -48,7 +50,7 @@ const struct rail_etcd_record *rail_etcd_records_find(const struct rail_etcd_rec
 struct rail_etcd_range {
 	const char *key;
 	bool prefix;	   /* all keys that begin so */
-	const char *after; /* with prefix: only those behind this key; NULL: all */
+	const char *after; /* with prefix: only those behind this key, in Base64; NULL: all */
 	int64_t revision;  /* as it was then; 0: now */
 	int64_t limit;	   /* 0: none */
 	bool keys_only;
@@ -87,6 +89,7 @@ char *rail_etcd_encode_authenticate(const char *user, const char *password);
 
 /* ---- answers. EPROTO for what is none ---- */
 
+/* *ret_more: there are records behind the last one of these. */
 int rail_etcd_parse_range(const struct rail_json *answer, struct rail_etcd_header *ret_header,
 			  struct rail_etcd_records *ret_records, bool *ret_more,
 			  struct rail_error *error);

@@ -60,6 +60,49 @@ member_value() { # NODE [KEY] [ENDPOINT]
 	[ "$(stat -c %s "$WORK/a.meshd.log")" -lt 100000 ]
 }
 
+# put_long TREE COUNT LENGTH SIZE: keys of that length before the members of a tree, each with a value of that size, one a revision.
+put_long() {
+	python3 - "$ETCD_ADDRESS" "$@" <<-'EOF2'
+		import base64, http.client, json, sys
+		address, tree, count, length, size = sys.argv[1], sys.argv[2], *map(int, sys.argv[3:])
+		etcd = http.client.HTTPConnection(address, 2379)
+		text = lambda data: base64.b64encode(data).decode()
+		for i in range(count):
+		    key = b"%s/a%04d" % (tree.encode(), i)
+		    etcd.request("POST", "/v3/kv/put", json.dumps({"key": text(key.ljust(length, b"\0")), "value": text(size * b"x")}))
+		    answer = etcd.getresponse()
+		    assert answer.status == 200, answer.read()
+		    answer.read()
+	EOF2
+}
+
+@test "keys that are too long to be looked at hide no member, neither from a watch nor from a full reading" {
+	node_start a
+	node_start b
+	add a one production api
+	add b two production web
+	wait_until 10 agree
+	# More than a page of them, and one that no line of a watch holds: everything is read again.
+	inside=$(tree "$(address_of a one)")
+	put_long "$inside" 600 1100 1
+	put_long "$inside" 1 1200 1000000
+	for node in a b; do wait_until 20 grep -q 'is refused.*/a0000.*the record is too large' "$WORK/$node.meshd.log"; done
+	agree
+	talks a one "$(address_of b two)"
+	node_start c
+	add c three production worker
+	wait_until 10 agree
+	all_talk production
+	# Behind one whose key alone is too large nothing is read, and nothing is taken away.
+	put_long "$inside" 1 900000 1
+	for node in a b c; do wait_until 20 grep -q "an environment cannot be read.*a0000.*too large to be read: delete it" "$WORK/$node.meshd.log"; done
+	agree
+	etcdctl_ del --prefix "$inside/a" >/dev/null
+	add a four production api
+	wait_until 20 agree
+	all_talk production
+}
+
 # records FIRST COUNT: members of a node that is not there, in the environment of pod one of node a. Nobody answers where they are said to be.
 records() {
 	python3 - "$(address_of a one)" "$1" "$2" <<-'EOF2' >"$WORK/records"

@@ -1,6 +1,8 @@
 /* The input is what etcd answered: a range, a transaction, a lease, a line of a watch, or an error.
  */
 
+#include <stdlib.h>
+
 #include "pkg/base/cleanup.h"
 #include "pkg/cluster/gateway.h"
 
@@ -19,8 +21,13 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
 	if (rail_json_parse((const char *)data, size, &answer, NULL) < 0)
 		return 0;
-	if (rail_etcd_parse_range(answer, &header, &records, &flag, NULL) == 0)
+	if (rail_etcd_parse_range(answer, &header, &records, &flag, NULL) == 0) {
+		const struct rail_etcd_range range = {
+			.key = "a/", .prefix = true, .after = records.last_key};
+
+		free(rail_etcd_encode_range(&range));
 		rail_etcd_records_done(&records);
+	}
 	if (rail_etcd_parse_transaction(answer, &header, &flag, &records, NULL) == 0)
 		rail_etcd_records_done(&records);
 	if (rail_etcd_parse_watch(answer, &watch, NULL) == 0)

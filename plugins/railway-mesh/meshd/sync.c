@@ -6,6 +6,7 @@
 #include "pkg/base/cleanup.h"
 #include "pkg/base/file.h"
 #include "pkg/base/log.h"
+#include "pkg/cluster/base64.h"
 #include "plugins/railway-mesh/meshd/environment.h"
 
 /* Reads an environment from etcd, whole, at one revision, and watches it from there on. */
@@ -13,6 +14,7 @@
 enum {
 	PAGE_RECORDS = 500, /* some 300 kB */
 	PAGE_SHRINK = 8,
+	LOGGED_KEY_SIZE = 256, /* leaves room for the rest of the line */
 	RETRY_MINIMUM_MS = 100,
 	RETRY_MAXIMUM_MS = 5000,
 	REFUSED_RETRY_MS = 10000,
@@ -121,11 +123,39 @@ static void finish_reading(struct environment *environment)
 	environment_apply(environment);
 }
 
-/* The key of a record that is too large to be read: the reading goes on behind it. */
+/* For messages: the beginning of a key, which may be of any length. */
+static const char *logged_key(const char *encoded, char text[LOGGED_KEY_SIZE])
+{
+	size_t size;
+	RAIL_FREE char *key = rail_base64_decode(encoded, &size);
+
+	(void)snprintf(text, LOGGED_KEY_SIZE, "%s", key == NULL ? "" : key);
+	return text;
+}
+
+/* A record of which not even the key can be read cannot be passed over either. */
+static void on_key_too_large(struct environment *environment)
+{
+	struct rail_error error = RAIL_ERROR_NONE;
+	char after[LOGGED_KEY_SIZE];
+	rail_cluster_key prefix;
+
+	rail_key_of_inside(&environment->prefix, prefix);
+	(void)rail_fail_code(&error, RAIL_CODE_TRY_AGAIN, EMSGSIZE,
+			     "the key behind '%s' is too large to be read: delete it from etcd",
+			     environment->read_after == NULL
+				     ? prefix
+				     : logged_key(environment->read_after, after));
+	wait(environment, &error);
+}
+
+/* The record is too large to be read: the reading goes on behind it. */
 static void on_too_large(struct environment *environment, const struct rail_etcd_records *records)
 {
-	if (records->count > 0)
-		environment_complain(environment, records->records[0].key,
+	char key[LOGGED_KEY_SIZE];
+
+	if (records->last_key != NULL)
+		environment_complain(environment, logged_key(records->last_key, key),
 				     "the record is too large");
 }
 
@@ -147,7 +177,11 @@ static void on_page(void *context, const struct rail_json *answer, const struct 
 	bool more = false;
 
 	environment->call = NULL;
-	if (answer == NULL && error->errnum == EMSGSIZE && !keys_only) {
+	if (answer == NULL && error->errnum == EMSGSIZE) {
+		if (keys_only) {
+			on_key_too_large(environment);
+			return;
+		}
 		environment->read_limit = smaller_page(environment->read_limit);
 		read_page(environment);
 		return;
@@ -172,12 +206,12 @@ static void on_page(void *context, const struct rail_json *answer, const struct 
 		on_too_large(environment, &records);
 	for (size_t i = 0; i < records.count && !keys_only; i++)
 		environment_take(environment, &records.records[i]);
-	if (!more || records.count == 0) {
+	if (!more) {
 		finish_reading(environment);
 		return;
 	}
 	free(environment->read_after);
-	environment->read_after = strdup(records.records[records.count - 1].key);
+	environment->read_after = RAIL_TAKE_POINTER(records.last_key);
 	environment->read_limit = PAGE_RECORDS;
 	read_page(environment);
 }

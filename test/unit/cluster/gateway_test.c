@@ -18,7 +18,7 @@ static struct rail_json *parse(const char *text)
 Test(cluster_gateway, requests_are_what_etcd_expects)
 {
 	const struct rail_etcd_range range = {
-		.key = "a/", .prefix = true, .after = "a/b", .revision = 7, .limit = 5};
+		.key = "a/", .prefix = true, .after = "YS9i", .revision = 7, .limit = 5};
 	const struct rail_etcd_compare compare = {.key = "a", .mod_revision = 3};
 	const struct rail_etcd_operation put = {
 		.kind = RAIL_ETCD_PUT, .key = "a", .value = "1", .lease = INT64_MAX};
@@ -112,6 +112,26 @@ Test(cluster_gateway, too_large_a_value_is_not_looked_at_and_too_large_a_key_is_
 	cr_assert_str_eq(records.records[0].key, "a");
 	cr_assert_null(records.records[0].value);
 	cr_assert_null(records.records[1].value, "a NUL");
+	cr_assert_str_eq(records.last_key, "Yg==");
+	rail_etcd_records_done(&records);
+	rail_json_free(document);
+
+	/* A reading goes on behind the last one, though nobody looks at it. */
+	(void)snprintf(text, 3 * size, "{\"kvs\":[{\"key\":\"%s\"}],\"more\":true}", large);
+	document = parse(text);
+	cr_assert_eq(rail_etcd_parse_range(document, &header, &records, &more, NULL), 0);
+	cr_assert(more);
+	cr_assert_eq(records.count, 0);
+	cr_assert_str_eq(records.last_key, large);
+
+	const struct rail_etcd_range range = {
+		.key = "a/", .prefix = true, .after = records.last_key};
+	RAIL_FREE char *request = rail_etcd_encode_range(&range);
+
+	/* Its 6144 NULs have one more behind them. */
+	cr_assert_eq(strncmp(request, "{\"key\":\"", 8), 0);
+	cr_assert_eq(strspn(request + 8, "A"), size + 2);
+	cr_assert_eq(strncmp(request + 8 + size + 2, "==\"", 3), 0);
 	rail_etcd_records_done(&records);
 	rail_json_free(document);
 	free(large);
@@ -128,6 +148,9 @@ Test(cluster_gateway, answers_that_are_none)
 		"{\"kvs\":[{\"key\":\"YQ==\",\"mod_revision\":\"x\"}]}",
 		"{\"kvs\":[{\"key\":\"YQ==\",\"lease\":\"9223372036854775808\"}]}",
 		"{\"header\":{\"revision\":true}}",
+		"{\"more\":true}",
+		"{\"kvs\":[],\"more\":true}",
+		"{\"kvs\":[{\"mod_revision\":\"7\"}]}",
 	};
 	struct rail_etcd_records records;
 	struct rail_etcd_header header;
