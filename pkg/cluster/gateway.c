@@ -307,6 +307,8 @@ static int read_record(const struct rail_json *json, bool deleted, size_t capaci
 	    !read_text(json, "key", RAIL_ETCD_KEY_MAXIMUM, &key) ||
 	    !read_text(json, "value", RAIL_ETCD_VALUE_MAXIMUM, &value))
 		return -EPROTO;
+	if (record.mod_revision > records->revision)
+		records->revision = record.mod_revision;
 	if (key == NULL || records->count == capacity)
 		return 0;
 	record.key = RAIL_TAKE_POINTER(key);

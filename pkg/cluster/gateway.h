@@ -37,7 +37,8 @@ struct rail_etcd_records {
 	struct rail_etcd_record *records;
 	size_t count;
 	/* Of all that came, those too that are left out: */
-	char *last_key; /* of a range: the last one's, in Base64, owned; NULL: none came */
+	int64_t revision; /* the highest mod_revision; 0: none came */
+	char *last_key;	  /* of a range: the last one's, in Base64, owned; NULL: none came */
 };
 
 void rail_etcd_records_done(struct rail_etcd_records *records); /* for RAIL_CLEANUP */

@@ -103,6 +103,34 @@ put_long() {
 	all_talk production
 }
 
+# proxy_start [cut]: between etcd and who goes to PROXY_ADDRESS
+PROXY_ADDRESS=10.9.1.2
+proxy_start() {
+	python3 "$ROOT/test/lib/etcd_proxy.py" $PROXY_ADDRESS $ETCD_ADDRESS 2379 "$@" >"$WORK/proxy" 3>&- &
+	PROXY=$!
+	wait_until 10 grep -q ready "$WORK/proxy"
+}
+
+@test "a watch that ends while it catches up goes on behind what it was told, not behind where etcd is" {
+	ip addr add $PROXY_ADDRESS/32 dev lo
+	proxy_start
+	node_start a
+	ETCD_URLS=http://$PROXY_ADDRESS:2379 node_start b
+	add a one production api
+	add b two production web
+	wait_until 10 agree
+	kill $PROXY
+	wait $PROXY || true
+	# etcd tells of 1,000 revisions in a line; the member is in the next.
+	one=$(address_of a one)
+	put_long "$(tree "$one")" 1100 64 1
+	etcdctl_ put "$(member_key "$one" 77 1)" "$(member_value 77)" >/dev/null
+	proxy_start cut
+	wait_until 20 grep -q cut "$WORK/proxy"
+	wait_until 20 eval '[ "$(resolves b two api | wc -l)" = 2 ]'
+	kill $PROXY
+}
+
 # records FIRST COUNT: members of a node that is not there, in the environment of pod one of node a. Nobody answers where they are said to be.
 records() {
 	python3 - "$(address_of a one)" "$1" "$2" <<-'EOF2' >"$WORK/records"

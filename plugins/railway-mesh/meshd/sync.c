@@ -74,8 +74,13 @@ static void on_watch(void *context, const struct rail_etcd_watch_answer *answer)
 	meshd_saw(environment->meshd, &answer->header, 0);
 	for (size_t i = 0; i < answer->events.count; i++)
 		environment_take(environment, &answer->events.records[i]);
-	if (answer->header.revision > environment->revision)
-		environment->revision = answer->header.revision;
+
+	/* While a watch catches up, the header is ahead of the events, and others still come. */
+	int64_t revision =
+		answer->events.revision != 0 ? answer->events.revision : answer->header.revision;
+
+	if (revision > environment->revision)
+		environment->revision = revision;
 	environment_apply(environment);
 }
 

@@ -94,6 +94,7 @@ Test(cluster_gateway, too_large_a_value_is_not_looked_at_and_too_large_a_key_is_
 	size_t size = 8192;
 	char *large = malloc(size + 1);
 	char *text = malloc(3 * size);
+	struct rail_etcd_watch_answer watch;
 	struct rail_etcd_records records;
 	struct rail_etcd_header header;
 	bool more;
@@ -133,6 +134,19 @@ Test(cluster_gateway, too_large_a_value_is_not_looked_at_and_too_large_a_key_is_
 	cr_assert_eq(strspn(request + 8, "A"), size + 2);
 	cr_assert_eq(strncmp(request + 8 + size + 2, "==\"", 3), 0);
 	rail_etcd_records_done(&records);
+	rail_json_free(document);
+
+	/* A watch goes on behind it, too. */
+	(void)snprintf(text, 3 * size,
+		       "{\"result\":{\"header\":{\"revision\":\"9\"},\"events\":[{\"kv\":{"
+		       "\"key\":\"YQ==\",\"mod_revision\":\"5\"}},{\"kv\":{\"key\":\"%s\","
+		       "\"mod_revision\":\"6\"}}]}}",
+		       large);
+	document = parse(text);
+	cr_assert_eq(rail_etcd_parse_watch(document, &watch, NULL), 0);
+	cr_assert_eq(watch.events.count, 1);
+	cr_assert_eq(watch.events.revision, 6);
+	rail_etcd_records_done(&watch.events);
 	rail_json_free(document);
 	free(large);
 	free(text);
