@@ -9,18 +9,12 @@
 #include "pkg/base/cleanup.h"
 #include "pkg/base/file.h"
 #include "pkg/cluster/http.h"
+#include "pkg/cluster/refusal.h"
+#include "pkg/cluster/token.h"
 
 enum {
 	PATH_SIZE = 64,
 	URL_SIZE = RAIL_CLUSTER_URL_SIZE + PATH_SIZE,
-	PASSWORD_MAXIMUM = 1024,
-	TOKEN_SIZE = 1000,
-	/* Of gRPC (grpc/status codes). */
-	GRPC_DEADLINE = 4,
-	GRPC_NOT_FOUND = 5,
-	GRPC_DENIED = 7,
-	GRPC_UNAVAILABLE = 14,
-	GRPC_UNAUTHENTICATED = 16,
 };
 
 struct rail_etcd_call {
@@ -51,7 +45,7 @@ struct rail_etcd {
 	void (*moved)(void *context);
 	void *context;
 	size_t endpoint;
-	char token[TOKEN_SIZE];
+	struct rail_etcd_token token;
 	bool authenticating;
 	struct rail_etcd_call *authentication;
 	struct rail_timer *resume;
@@ -62,11 +56,7 @@ struct rail_etcd {
 static void authenticate(struct rail_etcd *etcd);
 static void send_call(struct rail_etcd_call *call);
 static void send_watch(struct rail_etcd_watch *watch);
-
-static bool needs_token(const struct rail_etcd *etcd)
-{
-	return etcd->settings->user[0] != '\0' && etcd->token[0] == '\0';
-}
+static void end_watch(struct rail_etcd_watch *watch, const struct rail_error *error);
 
 const char *rail_etcd_endpoint(const struct rail_etcd *etcd)
 {
@@ -115,7 +105,7 @@ static void on_resume(void *context)
 	struct rail_etcd_call *call;
 	struct rail_etcd_watch *watch;
 
-	if (needs_token(etcd)) {
+	if (rail_etcd_token_is_missing(&etcd->token)) {
 		authenticate(etcd);
 		return;
 	}
@@ -144,15 +134,12 @@ static void on_token(void *context, const struct rail_json *answer, const struct
 {
 	struct rail_etcd *etcd = context;
 	struct rail_error local = RAIL_ERROR_NONE;
-	const char *token = NULL;
 	struct rail_etcd_call *call;
 	struct rail_etcd_watch *watch;
 
 	etcd->authentication = NULL;
 	etcd->authenticating = false;
-	if (answer != NULL && rail_etcd_parse_authenticate(answer, &token, &local) == 0 &&
-	    strlen(token) < sizeof(etcd->token)) {
-		memcpy(etcd->token, token, strlen(token) + 1);
+	if (answer != NULL && rail_etcd_token_take(&etcd->token, answer, &local) == 0) {
 		rail_timer_start(etcd->resume, 0);
 		return;
 	}
@@ -177,27 +164,11 @@ static void on_token(void *context, const struct rail_json *answer, const struct
 		again = false;
 		LIST_FOREACH(watch, &etcd->watches, link)
 		if (watch->request == NULL) {
-			struct rail_etcd_watch_callbacks callbacks = watch->callbacks;
-
-			rail_etcd_unwatch(&watch);
-			callbacks.ended(callbacks.context, &outcome);
+			end_watch(watch, &outcome);
 			again = true;
 			break;
 		}
 	}
-}
-
-static char *read_password(const struct rail_etcd *etcd, struct rail_error *error)
-{
-	char *text = NULL;
-	size_t size;
-
-	if (rail_read_file(etcd->settings->password_file, PASSWORD_MAXIMUM, &text, &size, error) <
-	    0)
-		return NULL;
-	/* A file that a person wrote ends with a newline. */
-	text[strcspn(text, "\r\n")] = '\0';
-	return text;
 }
 
 static struct rail_etcd_call *new_call(struct rail_etcd *etcd, const char *path, char *body,
@@ -228,15 +199,9 @@ static void authenticate(struct rail_etcd *etcd)
 		return;
 	etcd->authenticating = true;
 
-	char *password = read_password(etcd, &error);
-	char *body = password == NULL
-			     ? NULL
-			     : rail_etcd_encode_authenticate(etcd->settings->user, password);
-
-	if (password != NULL)
-		explicit_bzero(password, strlen(password));
-	free(password);
-	etcd->authentication = new_call(etcd, "/v3/auth/authenticate", body, on_token, etcd);
+	etcd->authentication =
+		new_call(etcd, "/v3/auth/authenticate",
+			 rail_etcd_token_request(&etcd->token, &error), on_token, etcd);
 	if (etcd->authentication != NULL) {
 		send_call(etcd->authentication);
 		return;
@@ -260,25 +225,6 @@ bool rail_etcd_may_pass(const struct rail_error *error)
 		error->errnum == ENOENT);
 }
 
-/* It is not what was asked, but how etcd is. */
-static bool is_unavailable(int code, long status)
-{
-	return status >= 500 && (code == GRPC_UNAVAILABLE || code == GRPC_DEADLINE || code < 0);
-}
-
-/* What etcd said against it, as one of our errors. */
-static void translate(int code, const char *message, long status, struct rail_error *ret_error)
-{
-	int errnum = is_unavailable(code, status) ? EAGAIN
-		     : code == GRPC_NOT_FOUND	  ? ENOENT
-		     : code == GRPC_DENIED	  ? EACCES
-						  : EBADMSG;
-
-	(void)rail_fail_code(ret_error, RAIL_CODE_TRY_AGAIN, errnum,
-			     "etcd refuses: %.300s (HTTP %ld)",
-			     message != NULL ? message : "no reason given", status);
-}
-
 static void try_again(struct rail_etcd_call *call, const struct rail_error *error)
 {
 	struct rail_etcd *etcd = call->etcd;
@@ -297,7 +243,6 @@ static void on_call_done(void *context, long status, const char *body, size_t si
 	struct rail_etcd *etcd = call->etcd;
 	RAIL_CLEANUP(rail_json_freep) struct rail_json *answer = NULL;
 	struct rail_error error = RAIL_ERROR_NONE;
-	const char *message = NULL;
 
 	call->request = NULL;
 	if (status == 0) {
@@ -318,15 +263,14 @@ static void on_call_done(void *context, long status, const char *body, size_t si
 		return;
 	}
 
-	int code = parsed == 0 ? rail_etcd_parse_error(answer, &message) : -1;
+	struct rail_etcd_refusal refusal = rail_etcd_refusal_of(answer, status);
 
-	translate(code, message, status, &error);
-	if (code == GRPC_UNAUTHENTICATED && etcd->settings->user[0] != '\0' &&
-	    !is_authentication(call) && !call->renewed) {
+	(void)rail_etcd_refusal_fail(&refusal, &error);
+	if (!is_authentication(call) && !call->renewed &&
+	    rail_etcd_token_is_refused(&etcd->token, refusal.code, refusal.message)) {
 		call->renewed = true;
-		etcd->token[0] = '\0';
 		send_call(call);
-	} else if (is_unavailable(code, status)) {
+	} else if (rail_etcd_refusal_may_pass(&refusal)) {
 		try_again(call, &error);
 	} else {
 		finish_call(call, NULL, &error);
@@ -339,7 +283,7 @@ static void send_call(struct rail_etcd_call *call)
 	struct rail_error error = RAIL_ERROR_NONE;
 	char url[URL_SIZE];
 
-	if (needs_token(etcd) && !is_authentication(call)) {
+	if (rail_etcd_token_is_missing(&etcd->token) && !is_authentication(call)) {
 		authenticate(etcd);
 		return;
 	}
@@ -349,7 +293,7 @@ static void send_call(struct rail_etcd_call *call)
 	struct rail_http_post post = {
 		.url = url,
 		.authorization =
-			etcd->token[0] != '\0' && !is_authentication(call) ? etcd->token : NULL,
+			is_authentication(call) ? NULL : rail_etcd_token_text(&etcd->token),
 		.body = call->body,
 		.timeout_ms = RAIL_ETCD_ATTEMPT_MS,
 		.done = on_call_done,
@@ -404,15 +348,18 @@ static void on_watch_line(void *context, const char *text, size_t size)
 		end_watch(watch, &error);
 		return;
 	}
-	if (answer.canceled)
-		(void)rail_fail_code(&error, RAIL_CODE_TRY_AGAIN,
-				     answer.compact_revision != 0 ? ESTALE : ECANCELED,
-				     "etcd canceled a watch (compacted up to revision %lld)",
-				     (long long)answer.compact_revision);
-	if (answer.canceled)
+	if (answer.canceled) {
+		(void)rail_etcd_token_is_refused(&watch->etcd->token, -1, answer.cancel_reason);
+		(void)rail_fail_code(
+			&error, RAIL_CODE_TRY_AGAIN,
+			answer.compact_revision != 0 ? ESTALE : ECANCELED,
+			"etcd canceled a watch: %.300s (compacted up to revision %lld)",
+			answer.cancel_reason != NULL ? answer.cancel_reason : "no reason given",
+			(long long)answer.compact_revision);
 		end_watch(watch, &error);
-	else
+	} else {
 		watch->callbacks.answer(watch->callbacks.context, &answer);
+	}
 	rail_etcd_records_done(&answer.events);
 }
 
@@ -423,7 +370,6 @@ static void on_watch_done(void *context, long status, const char *body, size_t s
 	struct rail_etcd *etcd = watch->etcd;
 	RAIL_CLEANUP(rail_json_freep) struct rail_json *answer = NULL;
 	struct rail_error error = RAIL_ERROR_NONE;
-	const char *message = NULL;
 
 	watch->request = NULL;
 	if (status == 0)
@@ -434,13 +380,12 @@ static void on_watch_done(void *context, long status, const char *body, size_t s
 		(void)rail_fail_code(&error, RAIL_CODE_TRY_AGAIN, ECONNRESET,
 				     "etcd at %s ended a watch", rail_etcd_endpoint(etcd));
 	else {
-		int code = rail_json_parse(body, size, &answer, NULL) == 0
-				   ? rail_etcd_parse_error(answer, &message)
-				   : -1;
+		(void)rail_json_parse(body, size, &answer, NULL);
 
-		if (code == GRPC_UNAUTHENTICATED)
-			etcd->token[0] = '\0';
-		translate(code, message, status, &error);
+		struct rail_etcd_refusal refusal = rail_etcd_refusal_of(answer, status);
+
+		(void)rail_etcd_token_is_refused(&etcd->token, refusal.code, refusal.message);
+		(void)rail_etcd_refusal_fail(&refusal, &error);
 	}
 	end_watch(watch, &error);
 }
@@ -451,7 +396,7 @@ static void send_watch(struct rail_etcd_watch *watch)
 	struct rail_error error = RAIL_ERROR_NONE;
 	char url[URL_SIZE];
 
-	if (needs_token(etcd)) {
+	if (rail_etcd_token_is_missing(&etcd->token)) {
 		authenticate(etcd);
 		return;
 	}
@@ -459,7 +404,7 @@ static void send_watch(struct rail_etcd_watch *watch)
 
 	struct rail_http_post post = {
 		.url = url,
-		.authorization = etcd->token[0] != '\0' ? etcd->token : NULL,
+		.authorization = rail_etcd_token_text(&etcd->token),
 		.body = watch->body,
 		.line = on_watch_line,
 		.done = on_watch_done,
@@ -518,7 +463,12 @@ int rail_etcd_new(struct rail_loop *loop, const struct rail_cluster_settings *se
 	if (etcd == NULL)
 		return rail_fail(error, ENOMEM, "no memory for etcd's client");
 	*etcd = (struct rail_etcd){
-		.loop = loop, .settings = settings, .moved = moved, .context = context};
+		.loop = loop,
+		.settings = settings,
+		.moved = moved,
+		.context = context,
+		.token = {.settings = settings},
+	};
 	LIST_INIT(&etcd->calls);
 	LIST_INIT(&etcd->watches);
 
@@ -551,6 +501,6 @@ void rail_etcd_free(struct rail_etcd *etcd)
 	}
 	rail_http_free(etcd->http);
 	rail_timer_remove(&etcd->resume);
-	explicit_bzero(etcd->token, sizeof(etcd->token));
+	explicit_bzero(&etcd->token, sizeof(etcd->token));
 	free(etcd);
 }

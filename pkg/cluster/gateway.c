@@ -491,6 +491,7 @@ int rail_etcd_parse_watch(const struct rail_json *line, struct rail_etcd_watch_a
 	}
 	answer.created = rail_json_is_true(rail_json_get(result, "created"));
 	answer.canceled = rail_json_is_true(rail_json_get(result, "canceled"));
+	answer.cancel_reason = rail_json_string(rail_json_get(result, "cancel_reason"));
 	*ret_answer = answer;
 	return 0;
 }

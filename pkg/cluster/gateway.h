@@ -108,8 +108,9 @@ int rail_etcd_parse_authenticate(const struct rail_json *answer, const char **re
 struct rail_etcd_watch_answer {
 	struct rail_etcd_header header;
 	bool created;
-	bool canceled;		  /* by etcd: the watch is over */
-	int64_t compact_revision; /* with canceled: what was asked for is compacted; else 0 */
+	bool canceled;		   /* by etcd: the watch is over */
+	const char *cancel_reason; /* with canceled; borrowed from the line, or NULL */
+	int64_t compact_revision;  /* with canceled: what was asked for is compacted; else 0 */
 	struct rail_etcd_records events;
 };
 

@@ -24,6 +24,7 @@ static struct rail_cluster_settings settings;
 static struct rail_loop *loop;
 static struct rail_etcd *etcd;
 static int moves;
+static char auth_token[PATH_MAX + 64] = "simple"; /* etcd's option */
 
 static unsigned int free_port(void)
 {
@@ -50,7 +51,6 @@ static void start_etcd(void)
 	char cluster[80];
 	unsigned int port = free_port();
 
-	make_directories();
 	(void)snprintf(directory, sizeof(directory), "%s/etcd", root_directory);
 	(void)snprintf(settings.endpoints[0], sizeof(settings.endpoints[0]), "http://127.0.0.1:%u",
 		       port);
@@ -66,7 +66,7 @@ static void start_etcd(void)
 			     settings.endpoints[0], "--advertise-client-urls",
 			     settings.endpoints[0], "--listen-peer-urls", peer,
 			     "--initial-advertise-peer-urls", peer, "--initial-cluster", cluster,
-			     "--name", "a", NULL);
+			     "--name", "a", "--auth-token", auth_token, NULL);
 		_exit(127);
 	}
 }
@@ -152,6 +152,7 @@ static void start_client(void)
 
 static void set_up(void)
 {
+	make_directories();
 	start_etcd();
 	start_client();
 }
@@ -180,6 +181,7 @@ struct watched {
 	int errnum;
 	bool enough;
 	char last[64];
+	char why[RAIL_ERROR_MESSAGE_SIZE];
 };
 
 static void on_watch_answer(void *context, const struct rail_etcd_watch_answer *answer)
@@ -201,6 +203,7 @@ static void on_watch_end(void *context, const struct rail_error *error)
 
 	watched->ended = true;
 	watched->errnum = error->errnum;
+	(void)snprintf(watched->why, sizeof(watched->why), "%s", error->message);
 }
 
 Test(cluster_etcd, a_watch_tells_of_the_past_and_of_what_comes)
@@ -260,4 +263,80 @@ Test(cluster_etcd, an_endpoint_that_is_not_there_is_left_for_the_next)
 	}
 	cr_assert_gt(moves, 0);
 	etcd = NULL;
+}
+
+static void write_file(char path[PATH_MAX], const char *name, const char *text)
+{
+	(void)snprintf(path, PATH_MAX, "%s/%s", root_directory, name);
+
+	FILE *file = fopen(path, "we");
+
+	cr_assert_not_null(file);
+	cr_assert_geq(fputs(text, file), 0);
+	cr_assert_eq(fclose(file), 0);
+}
+
+/* Another client, which logs in. */
+static void log_in(const char *password_file)
+{
+	rail_etcd_free(etcd);
+	(void)snprintf(settings.user, sizeof(settings.user), "root");
+	(void)snprintf(settings.password_file, sizeof(settings.password_file), "%s", password_file);
+	cr_assert_eq(rail_etcd_new(loop, &settings, on_moved, NULL, &etcd, NULL), 0);
+}
+
+static void ask(const char *path, const char *body)
+{
+	struct outcome outcome = call(path, strdup(body));
+
+	cr_assert_eq(outcome.errnum, 0, "%s %s", path, body);
+	rail_json_free(outcome.answer);
+}
+
+/* JWT has the revision of users and roles in the token. */
+static void set_up_with_users(void)
+{
+	char path[PATH_MAX];
+
+	make_directories();
+	write_file(path, "key", "0123456789abcdef0123456789abcdef");
+	(void)snprintf(auth_token, sizeof(auth_token), "jwt,priv-key=%s,sign-method=HS256,ttl=1h",
+		       path);
+	start_etcd();
+	start_client();
+	ask("/v3/auth/user/add", "{\"name\":\"root\",\"password\":\"secret\"}");
+	ask("/v3/auth/role/add", "{\"name\":\"root\"}");
+	ask("/v3/auth/user/grant", "{\"user\":\"root\",\"role\":\"root\"}");
+	ask("/v3/auth/enable", "{}");
+	write_file(path, "password", "secret\n");
+	log_in(path);
+}
+
+TestSuite(cluster_etcd_users, .init = set_up_with_users, .fini = stop_etcd);
+
+Test(cluster_etcd_users, a_call_after_a_change_of_users_renews_the_token)
+{
+	cr_assert(put("one", "1"));
+	ask("/v3/auth/user/add", "{\"name\":\"other\",\"password\":\"secret\"}");
+	cr_assert(put("two", "2"));
+}
+
+Test(cluster_etcd_users, a_watch_after_a_change_of_users_ends_and_the_next_has_a_new_token)
+{
+	struct watched watched = {.created = false};
+	struct watched next = {.created = false};
+	struct rail_etcd_watch_callbacks callbacks = {
+		.answer = on_watch_answer, .ended = on_watch_end, .context = &watched};
+	struct rail_etcd_watch *watch;
+
+	ask("/v3/auth/user/add", "{\"name\":\"other\",\"password\":\"secret\"}");
+	cr_assert_eq(rail_etcd_watch(etcd, "in/", 1, &callbacks, &watch, NULL), 0);
+	turn_until(&watched.ended);
+	cr_assert_not(watched.created);
+	cr_assert_not_null(strstr(watched.why, "revision of auth store is old"), "%s", watched.why);
+	callbacks.context = &next;
+	cr_assert_eq(rail_etcd_watch(etcd, "in/", 1, &callbacks, &watch, NULL), 0);
+	turn_until(&next.created);
+	cr_assert_not(next.ended);
+	rail_etcd_unwatch(&watch);
 }
