@@ -147,8 +147,10 @@ static void on_token(void *context, const struct rail_json *answer, const struct
 		error = &local;
 
 	struct rail_error outcome;
+	/* A file that is not there is no lease that is gone. */
+	int errnum = error->errnum == ENOENT ? EACCES : error->errnum;
 
-	(void)rail_fail_code(&outcome, error->code, error->errnum,
+	(void)rail_fail_code(&outcome, error->code, errnum,
 			     "log in to etcd as '%s' ('cluster.user'): %s", etcd->settings->user,
 			     error->message);
 	for (bool again = true; again;) {

@@ -30,8 +30,8 @@ const char *rail_etcd_endpoint(const struct rail_etcd *etcd);
 /*
  * Called once with the answer, or with NULL and an error: code 11 where etcd cannot be reached or
  * has no leader (rail_etcd_may_pass); -EMSGSIZE for an answer that is too large; else what etcd
- * said against it (-EBADMSG; -ENOENT for its "not found", -EACCES for what the user may not do).
- * The call is over.
+ * said against it (-EBADMSG; -ENOENT for its "not found" and nothing else, -EACCES for what the
+ * user may not do, or where the password cannot be read). The call is over.
  */
 typedef void rail_etcd_answered(void *context, const struct rail_json *answer,
 				const struct rail_error *error);

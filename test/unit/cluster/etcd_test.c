@@ -293,6 +293,18 @@ static void ask(const char *path, const char *body)
 	rail_json_free(outcome.answer);
 }
 
+Test(cluster_etcd, a_password_that_cannot_be_read_is_no_lease_that_is_gone)
+{
+	char path[PATH_MAX];
+
+	(void)snprintf(path, sizeof(path), "%s/nowhere", root_directory);
+	log_in(path);
+
+	struct outcome outcome = call("/v3/lease/keepalive", rail_etcd_encode_lease(12345));
+
+	cr_assert_eq(outcome.errnum, EACCES);
+}
+
 /* JWT has the revision of users and roles in the token. */
 static void set_up_with_users(void)
 {
