@@ -381,8 +381,16 @@ static bool set_options(struct rail_http_request *request, const struct rail_htt
 	SET(CURLOPT_TCP_KEEPIDLE, (long)KEEPALIVE_IDLE_S);
 	SET(CURLOPT_TCP_KEEPINTVL, (long)KEEPALIVE_INTERVAL_S);
 	SET(CURLOPT_SOCKOPTFUNCTION, set_socket_options);
-	if (*http->ca != '\0')
+	if (*http->ca != '\0') {
 		SET(CURLOPT_CAINFO, http->ca);
+		/* Beside the file, libcurl would go on to believe the system's directory. */
+		SET(CURLOPT_CAPATH, NULL);
+	}
+#if LIBCURL_VERSION_NUM >= 0x075700
+	/* Kept for a day, as by default, a file that was replaced would not be seen. An older
+	 * libcurl has no such option, and keeps nothing. */
+	(void)curl_easy_setopt(easy, CURLOPT_CA_CACHE_TIMEOUT, 0L);
+#endif
 	if (*http->certificate != '\0')
 		SET(CURLOPT_SSLCERT, http->certificate);
 	if (*http->key != '\0')

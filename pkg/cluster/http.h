@@ -12,7 +12,7 @@ struct rail_http_request;
 
 /* Paths of PEM files; "" where there is none. */
 struct rail_http_security {
-	const char *ca; /* "": the system's */
+	const char *ca; /* in place of the system's; "": these */
 	const char *certificate;
 	const char *key;
 };

@@ -51,6 +51,25 @@ tls() {
 	refute node_joined c
 }
 
+@test "the authority of the file, and none of the system's, vouches for etcd; a file that is replaced is read" {
+	tls
+	node_boot a
+	# On this node the system believes in etcd's authority; the file is another's.
+	on a mount -t tmpfs tmpfs /etc/ssl/certs
+	on a cp "$SECRETS/ca.crt" /etc/ssl/certs/authority.pem
+	on a openssl rehash /etc/ssl/certs
+	openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -keyout "$SECRETS/other.key" -out "$SECRETS/believed.crt" -days 2 \
+		-subj /CN=another 2>/dev/null
+	keys="\"ca\":\"$SECRETS/believed.crt\",\"cert\":\"$SECRETS/node.crt\",\"key\":\"$SECRETS/node.key\""
+	on a tee /run/node/railway.json >/dev/null <<<"{\"cluster\":{\"endpoints\":[\"$ETCD_URL\"],\"lease\":$LEASE,$keys}}"
+	on a resolver_start
+	meshd_start a
+	wait_until 15 grep -q "etcd does not answer.*certificate" "$WORK/a.meshd.log"
+	refute node_joined a
+	cp "$SECRETS/ca.crt" "$SECRETS/believed.crt"
+	wait_until 20 node_joined a
+}
+
 @test "name and password, which no log ever has; a token that etcd forgot is renewed" {
 	etcd_start
 	etcdctl_ user add root:rootsecret >/dev/null
