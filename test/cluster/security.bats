@@ -70,8 +70,9 @@ tls() {
 	wait_until 20 node_joined a
 }
 
-@test "name and password, which no log ever has; a token that etcd forgot is renewed" {
-	etcd_start
+# with_users [OPTION...]: etcd with users, and nodes a and b of one of them.
+with_users() {
+	etcd_start "$@"
 	etcdctl_ user add root:rootsecret >/dev/null
 	etcdctl_ role add railway >/dev/null
 	etcdctl_ role grant-permission railway readwrite --prefix=true railway/ >/dev/null
@@ -89,6 +90,10 @@ tls() {
 		meshd_start $node
 		wait_until 30 node_joined $node
 	done
+}
+
+@test "name and password, which no log ever has; a token that etcd forgot is renewed" {
+	with_users
 	add a one production api
 	add b two production web
 	all_talk production
@@ -100,6 +105,20 @@ tls() {
 	add a three production new || { wait_until 20 node_joined a && add a three production new; }
 	wait_until 20 eval '[ "$(resolves b two new)" = "$(address_of a three)" ]'
 	refute grep -r nodesecret "$WORK"/a.meshd.log "$WORK"/b.meshd.log
+}
+
+@test "tokens in JWT, which every change of etcd's users makes worthless: nobody notices" {
+	head -c 32 /dev/urandom >"$SECRETS/jwt"
+	with_users --auth-token "jwt,priv-key=$SECRETS/jwt,sign-method=HS256,ttl=1h"
+	add a one production api
+	export ETCDCTL_USER=root:rootsecret
+	etcdctl_ user add somebody:secret >/dev/null
+	# A watch of b's is new, and a service of a's.
+	add b two production web
+	add a three production new
+	wait_until 10 agree
+	all_talk production
+	refute grep -q "etcd does not answer" "$WORK/a.meshd.log"
 }
 
 @test "meshd runs with the capabilities that it needs, and no more" {
