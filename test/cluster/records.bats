@@ -60,77 +60,6 @@ member_value() { # NODE [KEY] [ENDPOINT]
 	[ "$(stat -c %s "$WORK/a.meshd.log")" -lt 100000 ]
 }
 
-# put_long TREE COUNT LENGTH SIZE: keys of that length before the members of a tree, each with a value of that size, one a revision.
-put_long() {
-	python3 - "$ETCD_ADDRESS" "$@" <<-'EOF2'
-		import base64, http.client, json, sys
-		address, tree, count, length, size = sys.argv[1], sys.argv[2], *map(int, sys.argv[3:])
-		etcd = http.client.HTTPConnection(address, 2379)
-		text = lambda data: base64.b64encode(data).decode()
-		for i in range(count):
-		    key = b"%s/a%04d" % (tree.encode(), i)
-		    etcd.request("POST", "/v3/kv/put", json.dumps({"key": text(key.ljust(length, b"\0")), "value": text(size * b"x")}))
-		    answer = etcd.getresponse()
-		    assert answer.status == 200, answer.read()
-		    answer.read()
-	EOF2
-}
-
-@test "keys that are too long to be looked at hide no member, neither from a watch nor from a full reading" {
-	node_start a
-	node_start b
-	add a one production api
-	add b two production web
-	wait_until 10 agree
-	# More than a page of them, and one that no line of a watch holds: everything is read again.
-	inside=$(tree "$(address_of a one)")
-	put_long "$inside" 600 1100 1
-	put_long "$inside" 1 1200 1000000
-	for node in a b; do wait_until 20 grep -q 'is refused.*/a0000.*the record is too large' "$WORK/$node.meshd.log"; done
-	agree
-	talks a one "$(address_of b two)"
-	node_start c
-	add c three production worker
-	wait_until 10 agree
-	all_talk production
-	# Behind one whose key alone is too large nothing is read, and nothing is taken away.
-	put_long "$inside" 1 900000 1
-	for node in a b c; do wait_until 20 grep -q "an environment cannot be read.*a0000.*too large to be read: delete it" "$WORK/$node.meshd.log"; done
-	agree
-	etcdctl_ del --prefix "$inside/a" >/dev/null
-	add a four production api
-	wait_until 20 agree
-	all_talk production
-}
-
-# proxy_start [cut]: between etcd and who goes to PROXY_ADDRESS
-PROXY_ADDRESS=10.9.1.2
-proxy_start() {
-	python3 "$ROOT/test/lib/etcd_proxy.py" $PROXY_ADDRESS $ETCD_ADDRESS 2379 "$@" >"$WORK/proxy" 3>&- &
-	PROXY=$!
-	wait_until 10 grep -q ready "$WORK/proxy"
-}
-
-@test "a watch that ends while it catches up goes on behind what it was told, not behind where etcd is" {
-	ip addr add $PROXY_ADDRESS/32 dev lo
-	proxy_start
-	node_start a
-	ETCD_URLS=http://$PROXY_ADDRESS:2379 node_start b
-	add a one production api
-	add b two production web
-	wait_until 10 agree
-	kill $PROXY
-	wait $PROXY || true
-	# etcd tells of 1,000 revisions in a line; the member is in the next.
-	one=$(address_of a one)
-	put_long "$(tree "$one")" 1100 64 1
-	etcdctl_ put "$(member_key "$one" 77 1)" "$(member_value 77)" >/dev/null
-	proxy_start cut
-	wait_until 20 grep -q cut "$WORK/proxy"
-	wait_until 20 eval '[ "$(resolves b two api | wc -l)" = 2 ]'
-	kill $PROXY
-}
-
 # records FIRST COUNT: members of a node that is not there, in the environment of pod one of node a. Nobody answers where they are said to be.
 records() {
 	python3 - "$(address_of a one)" "$1" "$2" <<-'EOF2' >"$WORK/records"
@@ -207,4 +136,75 @@ meshd_ticks() { awk '{sub(/.*\) /, ""); print $12 + $13}' "/proc/$(cat "$WORK/$1
 	awk '/^VmRSS/ {printf "# wireguard-go with 999 peers: %d KiB\n", $2}' "/proc/$(carrier c last)/status" >&3
 	del b two
 	wait_until 20 eval '[ "$(pod_wg a one show peers | wc -l)" = 998 ]'
+}
+
+# put_long TREE COUNT LENGTH SIZE: keys of that length before the members of a tree, each with a value of that size, one a revision.
+put_long() {
+	python3 - "$ETCD_ADDRESS" "$@" <<-'EOF2'
+		import base64, http.client, json, sys
+		address, tree, count, length, size = sys.argv[1], sys.argv[2], *map(int, sys.argv[3:])
+		etcd = http.client.HTTPConnection(address, 2379)
+		text = lambda data: base64.b64encode(data).decode()
+		for i in range(count):
+		    key = b"%s/a%04d" % (tree.encode(), i)
+		    etcd.request("POST", "/v3/kv/put", json.dumps({"key": text(key.ljust(length, b"\0")), "value": text(size * b"x")}))
+		    answer = etcd.getresponse()
+		    assert answer.status == 200, answer.read()
+		    answer.read()
+	EOF2
+}
+
+@test "keys that are too long to be looked at hide no member, neither from a watch nor from a full reading" {
+	node_start a
+	node_start b
+	add a one production api
+	add b two production web
+	wait_until 10 agree
+	# More than a page of them, and one that no line of a watch holds: everything is read again.
+	inside=$(tree "$(address_of a one)")
+	put_long "$inside" 600 1100 1
+	put_long "$inside" 1 1200 1000000
+	for node in a b; do wait_until 20 grep -q 'is refused.*/a0000.*the record is too large' "$WORK/$node.meshd.log"; done
+	agree
+	talks a one "$(address_of b two)"
+	node_start c
+	add c three production worker
+	wait_until 10 agree
+	all_talk production
+	# Behind one whose key alone is too large nothing is read, and nothing is taken away.
+	put_long "$inside" 1 900000 1
+	for node in a b c; do wait_until 20 grep -q "an environment cannot be read.*a0000.*too large to be read: delete it" "$WORK/$node.meshd.log"; done
+	agree
+	etcdctl_ del --prefix "$inside/a" >/dev/null
+	add a four production api
+	wait_until 20 agree
+	all_talk production
+}
+
+# proxy_start [cut]: between etcd and who goes to PROXY_ADDRESS
+PROXY_ADDRESS=10.9.1.2
+proxy_start() {
+	python3 "$ROOT/test/lib/etcd_proxy.py" $PROXY_ADDRESS $ETCD_ADDRESS 2379 "$@" >"$WORK/proxy" 3>&- &
+	PROXY=$!
+	wait_until 10 grep -q ready "$WORK/proxy"
+}
+
+@test "a watch that ends while it catches up goes on behind what it was told, not behind where etcd is" {
+	ip addr add $PROXY_ADDRESS/32 dev lo
+	proxy_start
+	node_start a
+	ETCD_URLS=http://$PROXY_ADDRESS:2379 node_start b
+	add a one production api
+	add b two production web
+	wait_until 10 agree
+	kill $PROXY
+	wait $PROXY || true
+	# etcd tells of 1,000 revisions in a line; the member is in the next.
+	one=$(address_of a one)
+	put_long "$(tree "$one")" 1100 64 1
+	etcdctl_ put "$(member_key "$one" 77 1)" "$(member_value 77)" >/dev/null
+	proxy_start cut
+	wait_until 20 grep -q cut "$WORK/proxy"
+	wait_until 20 eval '[ "$(resolves b two api | wc -l)" = 2 ]'
+	kill $PROXY
 }
