@@ -22,7 +22,7 @@ PACKAGES_TEST = $(PACKAGES_DEMO) clang clang-tidy clang-format cppcheck libclang
 PACKAGES_CLIENTS = nodejs golang-go default-jdk-headless postgresql iptables
 # Another vendor's containerd and runc do as well, and would have to make room for Debian's.
 PACKAGES_RUNTIMES = $(foreach p,containerd runc,$(shell command -v $(p) >/dev/null || echo $(p))) busybox-static \
-	golang-go golang-github-appc-cni-dev protobuf-compiler python3-protobuf python3-grpcio python3-yaml patchelf systemd
+	golang-go golang-github-appc-cni-dev protobuf-compiler python3-protobuf python3-grpcio python3-yaml patchelf systemd dpkg-dev
 PACKAGES_CLUSTER = etcd-server etcd-client openssl iputils-ping faketime
 PACKAGES_BENCH_DNS = $(PACKAGES_TEST) dnsperf knot nsd unbound dnsmasq-base aardvark-dns
 PACKAGES_VM = $(PACKAGES_TEST) qemu-system-x86 linux-image-cloud-amd64 cpio kmod iperf3
@@ -212,6 +212,19 @@ install: all
 	install -m 0755 $(addprefix $(BIN)/,$(PLUGINS)) '$(DESTDIR)$(CNI_BIN_DIR)'
 	install -m 0755 $(addprefix $(BIN)/,$(DAEMONS) $(COMMANDS)) '$(DESTDIR)$(PREFIX)/sbin'
 
+# A package for Debian and what is made of it; MAINTAINER='Name <address>' goes into it.
+PACKAGE = build/railway-private-networking_$(VERSION)_$(shell dpkg --print-architecture).deb
+.PHONY: packages-deb deb deb-file
+packages-deb:
+	$(call install_packages,$(PACKAGES_BUILD) dpkg-dev)
+deb: packages-deb
+	@$(BUILD_MAKE) deb-file
+deb-file: all
+	@rm -rf build/deb
+	@$(MAKE) --no-print-directory -s install DESTDIR='$(CURDIR)/build/deb' PREFIX=/usr CNI_BIN_DIR=/opt/cni/bin
+	@bash deploy/debian/build.bash build/deb '$(VERSION)' '$(PACKAGE)'
+	@echo '$(PACKAGE)'
+
 .PHONY: clean
 clean:
 	rm -rf build
@@ -286,6 +299,7 @@ test-long: packages-test packages-afl
 	@$(MAKE) --no-print-directory test-vm VM_TESTS='$(filter-out %/flood.bats,$(INDIFFERENT)) test/cluster/handshake.bats' HANDSHAKES=100
 	@$(MAKE) --no-print-directory test-faults-all
 	@$(MAKE) --no-print-directory test-scale
+	@$(BUILD_MAKE) deb-file
 	@$(BUILD_MAKE) WERROR=1 VARIANT=asan tools runtime-tools
 	@bash test/lib/netns.bash asan '$(T)' $(SANITIZED_LONG)
 	@RUNTIMES='$(CURDIR)/$(RUNTIMES)' TRANSPORTS=auto bash test/lib/netns.bash asan '$(T)' test/runtimes/*.bats
@@ -340,7 +354,7 @@ $(RUNTIMES)/ask: test/runtimes/ask.c
 
 .PHONY: test-runtimes
 test-runtimes: packages-test
-	@$(BUILD_MAKE) WERROR=1 tools runtime-tools
+	@$(BUILD_MAKE) WERROR=1 tools runtime-tools deb-file
 	@RUNTIMES='$(CURDIR)/$(RUNTIMES)' TRANSPORTS=auto bash test/lib/netns.bash release '$(T)' test/runtimes/*.bats
 
 # Nodes on one machine, with etcd. The sanitized binaries run those that meet most of the code.
@@ -432,6 +446,7 @@ vm-shell: vm-image
 help:
 	@echo 'make            builds into build/release (V=1 shows the commands; VARIANT=asan, clang, fuzz)'
 	@echo 'make install    DESTDIR, PREFIX ($(PREFIX)), CNI_BIN_DIR ($(CNI_BIN_DIR))'
+	@echo 'make deb        a package for Debian, into build'
 	@echo 'sudo make demo  two environments on this machine, in namespaces of their own'
 	@echo 'sudo make test  everything below, with the time of each; T=pattern runs matching tests'
 	@printf '                %s\n' $(TEST_TARGETS)
