@@ -191,3 +191,50 @@ three_members() {
 	all_talk production
 	kill -INT "$STEADY"
 }
+
+# What says that the nodes live: the same as long as no lease has ended.
+alive() { etcdctl_ get --prefix railway/1/alive -w json | jq -c '[.kvs[].create_revision]'; }
+
+@test "an etcd whose database is full takes no writes: leases and members stay, and a meshd that starts joins" {
+	two_nodes
+	alive=$(alive)
+	curl -sf "$ETCD_URL/v3/maintenance/alarm" -d '{"action":"ACTIVATE","alarm":"NOSPACE"}' -o /dev/null
+	refute etcdctl_ put noise there
+	meshd_kill b
+	meshd_start b
+	wait_until 10 node_joined b
+	# For longer than a lease.
+	end=$(($(date +%s) + LEASE * 2))
+	while [ "$(date +%s)" -lt $end ]; do
+		node_joined a
+		node_joined b
+		agree
+		[ "$(alive)" = "$alive" ]
+	done
+	etcdctl_ alarm disarm >/dev/null
+	add a three production brandnew
+	wait_until 10 agree
+	steady_stop
+}
+
+@test "a node that etcd refuses keeps its lease, and its members" {
+	two_nodes
+	alive=$(alive)
+	etcdctl_ user add root:secret >/dev/null
+	etcdctl_ user grant-role root root >/dev/null
+	etcdctl_ auth enable >/dev/null
+	export ETCDCTL_USER=root:secret
+	wait_until 10 grep -q "etcd refuses" "$WORK/a.meshd.log"
+	end=$(($(date +%s) + LEASE * 2))
+	while [ "$(date +%s)" -lt $end ]; do
+		agree
+		[ "$(alive)" = "$alive" ]
+	done
+	etcdctl_ auth disable >/dev/null
+	unset ETCDCTL_USER
+	wait_until 10 node_joined a
+	add a three production brandnew
+	wait_until 10 agree
+	[ "$(alive)" = "$alive" ]
+	steady_stop
+}

@@ -211,25 +211,6 @@ static void call(struct node *node, const char *path, char *body, rail_etcd_answ
 		give_up(path, &error);
 }
 
-static char *alive_body(const struct node *node)
-{
-	struct rail_node_record record = {.node = node->number};
-	rail_cluster_key key;
-
-	memset(record.id, 'a', sizeof(record.id) - 1);
-	(void)snprintf(record.host, sizeof(record.host), "node-%u", node->number);
-	rail_key_of_alive(node->number, key);
-
-	RAIL_FREE char *value = rail_node_record_encode(&record);
-	const struct rail_etcd_compare absent = {.key = key};
-	const struct rail_etcd_operation put = {
-		.kind = RAIL_ETCD_PUT, .key = key, .value = value, .lease = node->lease};
-	const struct rail_etcd_operation get = {.kind = RAIL_ETCD_GET, .key = key};
-	const struct rail_etcd_transaction transaction = {&absent, 1, &put, 1, &get, 1};
-
-	return value == NULL ? NULL : rail_etcd_encode_transaction(&transaction);
-}
-
 static void on_alive(void *context, const struct rail_json *answer, const struct rail_error *error)
 {
 	struct node *node = context;
@@ -244,6 +225,32 @@ static void on_alive(void *context, const struct rail_json *answer, const struct
 	node->renewing_alive = true;
 	renewals++;
 	rail_timer_start(node->renewal, LEASE_S * 1000 / 3);
+}
+
+/* Written once, then looked at. */
+static void write_or_look(struct node *node)
+{
+	struct rail_node_record record = {.node = node->number};
+	rail_cluster_key key;
+
+	rail_key_of_alive(node->number, key);
+	if (node->renewing_alive) {
+		call(node, "/v3/kv/range",
+		     rail_etcd_encode_range(&(struct rail_etcd_range){.key = key}), on_alive);
+		return;
+	}
+	memset(record.id, 'a', sizeof(record.id) - 1);
+	(void)snprintf(record.host, sizeof(record.host), "node-%u", node->number);
+
+	RAIL_FREE char *value = rail_node_record_encode(&record);
+	const struct rail_etcd_compare absent = {.key = key};
+	const struct rail_etcd_operation put = {
+		.kind = RAIL_ETCD_PUT, .key = key, .value = value, .lease = node->lease};
+	const struct rail_etcd_operation get = {.kind = RAIL_ETCD_GET, .key = key};
+	const struct rail_etcd_transaction transaction = {&absent, 1, &put, 1, &get, 1};
+
+	call(node, "/v3/kv/txn", value == NULL ? NULL : rail_etcd_encode_transaction(&transaction),
+	     on_alive);
 }
 
 static void on_lease(void *context, const struct rail_json *answer, const struct rail_error *error)
@@ -261,7 +268,7 @@ static void on_lease(void *context, const struct rail_json *answer, const struct
 	if (rail_etcd_parse_lease(answer, &header, &node->lease, &ttl_s, &parsing) < 0 ||
 	    ttl_s == 0)
 		give_up("a lease has ended", &parsing);
-	call(node, "/v3/kv/txn", alive_body(node), on_alive);
+	write_or_look(node);
 }
 
 static void renew(void *context)

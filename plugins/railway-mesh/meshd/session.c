@@ -12,12 +12,15 @@
 #include "pkg/store/cluster.h"
 #include "plugins/railway-mesh/meshd/environments.h"
 
+/*
+ * Round and round while the node is joined: the lease, and the look at the record that it lives,
+ * which shows whether etcd was restored. Whatever fails, the lease is renewed before it is tried
+ * again: what etcd refuses must not end it, and with it all of the node's members.
+ */
 enum step {
 	STEP_NUMBER, /* the node's number is claimed, or confirmed */
-	STEP_LEASE,  /* the lease of before is renewed, or another granted */
-	STEP_ALIVE,  /* the record that the node lives is written */
-	STEP_JOINED, /* the lease is renewed now and then ... */
-	STEP_LOOK,   /* ... and looked at how the cluster is */
+	STEP_LEASE,  /* the lease is renewed, or another granted */
+	STEP_ALIVE,  /* the record that the node lives is found, or written */
 };
 
 enum {
@@ -30,11 +33,13 @@ enum {
 struct meshd_session {
 	struct meshd *meshd;
 	enum step step;
+	bool writes; /* of NUMBER and ALIVE: the key is not there */
 	struct rail_etcd_call *call;
 	struct rail_timer *timer;
 	char id[RAIL_NODE_ID_SIZE];
 	uint32_t number;    /* claimed or to be claimed */
 	bool number_is_new; /* not in the registry yet */
+	bool has_number;    /* etcd has said so */
 	int64_t lease;	    /* to be renewed; 0: none */
 	int64_t retry_ms;
 	int64_t alive_since_ms; /* when another's record was first met; 0: never */
@@ -77,8 +82,15 @@ static void set_connected(struct meshd_session *session, const struct rail_error
 	rail_timer_start(session->timer, jitter(session->retry_ms));
 }
 
+static void renew_first(struct meshd_session *session)
+{
+	if (session->lease != 0)
+		session->step = STEP_LEASE;
+}
+
 static void fail_local(struct meshd_session *session, const struct rail_error *error)
 {
+	renew_first(session);
 	rail_log(RAIL_LOG_ERROR, "this node cannot join its cluster", "error", error->message,
 		 NULL);
 	rail_timer_start(session->timer, RETRY_MAXIMUM_MS);
@@ -98,6 +110,13 @@ static void begin(struct meshd_session *session, const char *path, char *body,
 static void go_on(struct meshd_session *session, enum step next)
 {
 	session->step = next;
+	session->writes = false;
+	step(session);
+}
+
+static void write_it(struct meshd_session *session)
+{
+	session->writes = true;
 	step(session);
 }
 
@@ -181,22 +200,28 @@ static char *encode_claim(const char *key, const char *value, int64_t lease)
 	return value == NULL ? NULL : rail_etcd_encode_transaction(&transaction);
 }
 
-/* Parses the answer to a transaction of this session; false where that is dealt with. */
+/* Parses what the key has, or that it was written; false where that is dealt with. */
 static bool take(struct meshd_session *session, const struct rail_json *answer,
 		 const struct rail_error *error, bool *ret_succeeded,
 		 struct rail_etcd_records *ret_records)
 {
 	struct rail_etcd_header header;
 	struct rail_error parsing = RAIL_ERROR_NONE;
+	bool more;
 
 	session->call = NULL;
-	if (answer == NULL) {
-		set_connected(session, error);
-		return false;
+	*ret_succeeded = false;
+	if (answer != NULL &&
+	    (session->writes
+		     ? rail_etcd_parse_transaction(answer, &header, ret_succeeded, ret_records,
+						   &parsing)
+		     : rail_etcd_parse_range(answer, &header, ret_records, &more, &parsing)) < 0) {
+		answer = NULL;
+		error = &parsing;
 	}
-	if (rail_etcd_parse_transaction(answer, &header, ret_succeeded, ret_records, &parsing) <
-	    0) {
-		set_connected(session, &parsing);
+	if (answer == NULL) {
+		renew_first(session);
+		set_connected(session, error);
 		return false;
 	}
 	set_connected(session, NULL);
@@ -215,8 +240,11 @@ static void on_number(void *context, const struct rail_json *answer, const struc
 
 	if (!take(session, answer, error, &succeeded, &records))
 		return;
-	if (!succeeded && (records.count == 0 ||
-			   rail_node_record_parse(records.records[0].value, &holder, &local) < 0 ||
+	if (!succeeded && records.count == 0) {
+		write_it(session);
+		return;
+	}
+	if (!succeeded && (rail_node_record_parse(records.records[0].value, &holder, &local) < 0 ||
 			   strcmp(holder.id, session->id) != 0)) {
 		if (!session->number_is_new)
 			rail_log(RAIL_LOG_WARN,
@@ -235,6 +263,7 @@ static void on_number(void *context, const struct rail_json *answer, const struc
 		return;
 	}
 	session->number_is_new = false;
+	session->has_number = true;
 	go_on(session, STEP_LEASE);
 }
 
@@ -290,7 +319,6 @@ static void on_lease(void *context, const struct rail_json *answer, const struct
 		set_connected(session, error);
 		return;
 	}
-	set_connected(session, NULL);
 	if (ttl_s <= 0) {
 		if (session->meshd->lease != 0)
 			rail_log(RAIL_LOG_WARN,
@@ -306,7 +334,7 @@ static void on_lease(void *context, const struct rail_json *answer, const struct
 		session->lease = lease;
 		store_lease(session);
 	}
-	go_on(session, session->step == STEP_JOINED ? STEP_LOOK : STEP_ALIVE);
+	go_on(session, session->has_number ? STEP_ALIVE : STEP_NUMBER);
 }
 
 static void renew(struct meshd_session *session)
@@ -328,6 +356,7 @@ static void become_joined(struct meshd_session *session)
 
 	if (session->must_restart) {
 		session->must_restart = false;
+		session->has_number = false;
 		go_on(session, STEP_NUMBER);
 		return;
 	}
@@ -335,7 +364,7 @@ static void become_joined(struct meshd_session *session)
 	meshd->lease = session->lease;
 	session->alive_since_ms = 0;
 	session->alive_told = false;
-	session->step = STEP_JOINED;
+	session->step = STEP_LEASE;
 	rail_timer_start(session->timer,
 			 (int64_t)meshd->settings.cluster.lease_s * 1000 / RENEWALS_A_LEASE);
 	if (is_new) {
@@ -394,21 +423,27 @@ static void on_alive(void *context, const struct rail_json *answer, const struct
 	else if (records.count > 0)
 		wait_for_other(session, &records.records[0]);
 	else
-		go_on(session, STEP_ALIVE);
+		write_it(session);
 }
 
-static void claim(struct meshd_session *session, enum step of)
+/* Looked at first: an etcd that takes no more writes still confirms what is there, and a renewal
+ * writes nothing. etcd's answer is linearizable, and shows whether it was restored. */
+static void look_or_write(struct meshd_session *session, bool number)
 {
 	RAIL_FREE char *value = encode_self(session);
+	rail_etcd_answered *answered = number ? on_number : on_alive;
 	rail_cluster_key key;
 
-	if (of == STEP_NUMBER)
+	if (number)
 		rail_key_of_node(session->number, key);
 	else
 		rail_key_of_alive(session->number, key);
-	begin(session, "/v3/kv/txn",
-	      encode_claim(key, value, of == STEP_NUMBER ? 0 : session->lease),
-	      of == STEP_NUMBER ? on_number : on_alive);
+	if (session->writes)
+		begin(session, "/v3/kv/txn", encode_claim(key, value, number ? 0 : session->lease),
+		      answered);
+	else
+		begin(session, "/v3/kv/range",
+		      rail_etcd_encode_range(&(struct rail_etcd_range){.key = key}), answered);
 }
 
 static void step(struct meshd_session *session)
@@ -420,17 +455,13 @@ static void step(struct meshd_session *session)
 		if (session->id[0] == '\0' && load_identity(session, &error) < 0)
 			fail_local(session, &error);
 		else
-			claim(session, STEP_NUMBER);
+			look_or_write(session, true);
 		break;
 	case STEP_LEASE:
-	case STEP_JOINED:
 		renew(session);
 		break;
 	case STEP_ALIVE:
-	case STEP_LOOK:
-		/* Looking is trying to write what should be there: etcd's answer is linearizable,
-		 * and shows whether it was restored. */
-		claim(session, STEP_ALIVE);
+		look_or_write(session, false);
 		break;
 	}
 }
