@@ -31,10 +31,16 @@ bool meshd_is_joined(const struct meshd *meshd)
 
 void meshd_explain(const struct meshd *meshd, struct rail_error *ret_error)
 {
-	if (!meshd->connected)
+	if (!meshd->connected && meshd->trouble.errnum == 0)
 		(void)rail_fail_code(ret_error, RAIL_CODE_TRY_AGAIN, ENOTCONN,
-				     "etcd does not answer railway-meshd (last asked: %s)",
+				     "etcd has not answered railway-meshd yet (asked: %s)",
 				     rail_etcd_endpoint(meshd->etcd));
+	else if (!meshd->connected)
+		(void)rail_fail_code(ret_error, RAIL_CODE_TRY_AGAIN, ENOTCONN, "%s: %.600s",
+				     rail_etcd_may_pass(&meshd->trouble)
+					     ? "etcd does not answer railway-meshd"
+					     : "etcd does not do what railway-meshd asks",
+				     meshd->trouble.message);
 	else
 		(void)rail_fail_code(ret_error, RAIL_CODE_TRY_AGAIN, EAGAIN,
 				     "this node is still joining its cluster; see railway-meshd's "

@@ -33,10 +33,11 @@ struct meshd {
 	bool ends; /* nothing new is begun */
 
 	/* The session's: who this node is. */
-	uint32_t node;	  /* 0: it has not joined since this daemon started */
-	int64_t lease;	  /* 0: none at the moment */
-	bool connected;	  /* the last exchange with etcd went well */
-	int64_t revision; /* the highest that etcd has told */
+	uint32_t node;		   /* 0: it has not joined since this daemon started */
+	int64_t lease;		   /* 0: none at the moment */
+	bool connected;		   /* the last exchange with etcd went well */
+	struct rail_error trouble; /* why it did not; errnum 0: there was none yet */
+	int64_t revision;	   /* the highest that etcd has told */
 
 	/* Where other nodes reach this one; without ports. */
 	struct rail_endpoint underlay[RAIL_PUBLISHED_ENDPOINTS_MAXIMUM];

@@ -42,6 +42,7 @@ struct meshd_session {
 	bool has_number;    /* etcd has said so */
 	int64_t lease;	    /* to be renewed; 0: none */
 	int64_t retry_ms;
+	bool trouble_told;
 	int64_t alive_since_ms; /* when another's record was first met; 0: never */
 	bool alive_told;
 	int64_t asked_at;  /* meshd_saw */
@@ -59,6 +60,29 @@ static int64_t jitter(int64_t delay_ms)
 	return delay_ms / 2 + random % (delay_ms / 2 + 1);
 }
 
+/* Each reason once, as long as it stays the same. */
+static void tell_trouble(struct meshd_session *session, const struct rail_error *error)
+{
+	static struct rail_log_limit limit = {.maximum = 5, .window_ms = 60000};
+	struct meshd *meshd = session->meshd;
+	unsigned int dropped;
+
+	if (meshd->connected || strcmp(meshd->trouble.message, error->message) != 0)
+		session->trouble_told = false;
+	meshd->trouble = *error;
+	/* Of many endpoints each may have a reason of its own, in turn. */
+	if (session->trouble_told || !rail_log_allowed(&limit, rail_monotonic_ms(), &dropped))
+		return;
+	session->trouble_told = true;
+	rail_log(RAIL_LOG_WARN,
+		 rail_etcd_may_pass(error)
+			 ? "etcd does not answer; pods go on, and what is new is published when it "
+			   "does"
+			 : "etcd does not do what this node asks; pods go on, and what is new is "
+			   "published when it does",
+		 "error", error->message, NULL);
+}
+
 static void set_connected(struct meshd_session *session, const struct rail_error *error)
 {
 	struct meshd *meshd = session->meshd;
@@ -71,11 +95,7 @@ static void set_connected(struct meshd_session *session, const struct rail_error
 		meshd->connected = true;
 		return;
 	}
-	if (meshd->connected || session->retry_ms == RETRY_MINIMUM_MS)
-		rail_log(RAIL_LOG_WARN,
-			 "etcd does not answer; pods go on, and what is new is "
-			 "published when it does",
-			 "error", error->message, NULL);
+	tell_trouble(session, error);
 	meshd->connected = false;
 	session->retry_ms =
 		session->retry_ms * 2 > RETRY_MAXIMUM_MS ? RETRY_MAXIMUM_MS : session->retry_ms * 2;
