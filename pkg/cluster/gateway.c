@@ -514,3 +514,52 @@ int rail_etcd_parse_error(const struct rail_json *answer, const char **ret_messa
 		return -1;
 	return (int)number;
 }
+
+char *rail_etcd_encode_lease_keys(int64_t lease)
+{
+	DOCUMENT document = document_new();
+
+	put_number(&document, "ID", lease);
+	put(&document, "keys", rail_json_new_boolean(true));
+	return print(&document);
+}
+
+static int read_keys(const struct rail_json *list, struct rail_etcd_records *records)
+{
+	if (list == NULL)
+		return 0;
+	if (rail_json_type(list) != RAIL_JSON_ARRAY)
+		return -EPROTO;
+
+	int result = reserve(records, rail_json_count(list));
+
+	for (const struct rail_json *value = rail_json_first(list); result == 0 && value != NULL;
+	     value = rail_json_next(value)) {
+		const char *encoded = rail_json_string(value);
+		size_t size = 0;
+		RAIL_FREE char *key = encoded == NULL ? NULL : rail_base64_decode(encoded, &size);
+
+		if (key == NULL)
+			return -EPROTO;
+		if (size <= RAIL_ETCD_KEY_MAXIMUM && strlen(key) == size)
+			records->records[records->count++] =
+				(struct rail_etcd_record){.key = RAIL_TAKE_POINTER(key)};
+	}
+	return result;
+}
+
+int rail_etcd_parse_lease_keys(const struct rail_json *answer, struct rail_etcd_header *ret_header,
+			       struct rail_etcd_records *ret_records, struct rail_error *error)
+{
+	struct rail_etcd_records records = {.count = 0};
+	int result = read_header(answer, ret_header)
+			     ? read_keys(rail_json_get(answer, "keys"), &records)
+			     : -EPROTO;
+
+	if (result < 0) {
+		rail_etcd_records_done(&records);
+		return outcome(result, error);
+	}
+	*ret_records = records;
+	return 0;
+}

@@ -121,3 +121,9 @@ int rail_etcd_parse_watch(const struct rail_json *line, struct rail_etcd_watch_a
 /* The gRPC status code that an error's body has; -1 where it has none. message borrowed, or NULL.
  */
 int rail_etcd_parse_error(const struct rail_json *answer, const char **ret_message);
+
+/* Of timetolive: what stands under a lease. */
+char *rail_etcd_encode_lease_keys(int64_t lease);
+/* Records of which only the key is set; none where the lease is gone. */
+int rail_etcd_parse_lease_keys(const struct rail_json *answer, struct rail_etcd_header *ret_header,
+			       struct rail_etcd_records *ret_records, struct rail_error *error);

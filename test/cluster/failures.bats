@@ -61,6 +61,36 @@ three_members() {
 	steady_stop
 }
 
+# Of an environment that then has no pod on the node. The lease is longer than the test.
+@test "DEL of a node's last pod while meshd is away is made good when it comes back" {
+	LEASE=60 two_nodes
+	add b other staging db
+	add a another staging db
+	wait_until 10 agree
+	meshd_kill b
+	del b two
+	del b other
+	meshd_start b
+	wait_until 20 agree
+	kill -INT "$STEADY"
+}
+
+@test "DEL of a node's last pod while etcd is away is made good when it is back" {
+	LEASE=30 two_nodes
+	add b three staging db
+	add a four staging db
+	wait_until 10 agree
+	cut b
+	wait_until 20 eval "! node_joined b"
+	del b two
+	mend b
+	wait_until 15 agree
+	refute grep -q "taken for dead" "$WORK/b.meshd.log"
+	# Of b: nothing is left to be read or watched.
+	wait_until 20 eval '[ "$(on b "$BIN/railwayctl" --json members production | jq ".members | length")" = 0 ]'
+	kill -INT "$STEADY"
+}
+
 @test "etcd killed and started again" {
 	two_nodes
 	etcd_kill
@@ -230,6 +260,14 @@ alive() { etcdctl_ get --prefix railway/1/alive -w json | jq -c '[.kvs[].create_
 		agree
 		[ "$(alive)" = "$alive" ]
 	done
+	# The operator is told why, and of another reason as well.
+	grep -q "does not do what this node asks.*user name is empty" "$WORK/a.meshd.log"
+	run on a "$BIN/railwayctl" --config /run/node/railway.json status
+	[[ $output == *"etcd does not do what railway-meshd asks"*"user name is empty"* ]]
+	refute grep -q "etcd does not answer" "$WORK/a.meshd.log"
+	etcd_kill
+	wait_until 10 grep -q "etcd does not answer" "$WORK/a.meshd.log"
+	etcd_start
 	etcdctl_ auth disable >/dev/null
 	unset ETCDCTL_USER
 	wait_until 10 node_joined a

@@ -32,6 +32,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		rail_etcd_records_done(&records);
 	if (rail_etcd_parse_watch(answer, &watch, NULL) == 0)
 		rail_etcd_records_done(&watch.events);
+	if (rail_etcd_parse_lease_keys(answer, &header, &records, NULL) == 0)
+		rail_etcd_records_done(&records);
 	(void)rail_etcd_parse_lease(answer, &header, &number, &other, NULL);
 	(void)rail_etcd_parse_authenticate(answer, &text, NULL);
 	(void)rail_etcd_parse_error(answer, &text);

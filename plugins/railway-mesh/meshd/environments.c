@@ -154,13 +154,20 @@ static int give_up_refused(struct environment *environment)
 	return result;
 }
 
-/* Own records that etcd still has are taken out first. */
-static bool is_withdrawn(const struct environment *environment)
+/* What etcd may still have of this node there is taken out first: it would stay for as long as the
+ * lease is renewed. A daemon that has not joined yet finds it by the lease (leftovers.h). */
+static bool may_leave(const struct environment *environment)
 {
+	const struct meshd *meshd = environment->meshd;
+
+	if (meshd->node == 0 || environment->state == ENVIRONMENT_REFUSED)
+		return true;
+	if (!meshd_is_joined(meshd) || !environment->synced || environment->publication != NULL)
+		return false;
 	for (size_t i = 0; i < environment->count; i++)
 		if (environment->entries[i].ours)
 			return false;
-	return !environment_has_claims(environment) && environment->publication == NULL;
+	return !environment_has_claims(environment);
 }
 
 static void leave(struct meshd_environments *environments, struct environment **link)
@@ -203,9 +210,7 @@ static bool look_at(struct meshd_environments *environments, struct environment 
 		environment->services_dirty = true;
 	environment_uncover(environment);
 	if (has_local_member(environments->meshd, &environment->prefix) ||
-	    environment->wiring != NULL || environment->state == ENVIRONMENT_ENSURING ||
-	    (meshd_is_joined(environments->meshd) && environment->synced &&
-	     !is_withdrawn(environment))) {
+	    environment->wiring != NULL || !may_leave(environment)) {
 		environment_apply(environment);
 		return false;
 	}
@@ -364,6 +369,22 @@ void meshd_environments_touch(struct meshd_environments *environments,
 		}
 	if (has_local_member(environments->meshd, &prefix))
 		(void)make(environments, &prefix);
+}
+
+void meshd_environments_take_up(struct meshd_environments *environments,
+				const struct rail_prefix *prefix)
+{
+	RAIL_CLEANUP(rail_transaction_abort) struct rail_transaction *registry = NULL;
+	struct rail_environment record;
+
+	/* One that this node has forgotten cannot be read: the lease's end takes it away. */
+	if (find(environments, prefix) != NULL ||
+	    rail_transaction_begin(environments->meshd->store, RAIL_REGISTRY, RAIL_READ, &registry,
+				   NULL) < 0 ||
+	    rail_environment_by_prefix(registry, prefix, &record, NULL) < 0)
+		return;
+	rail_transaction_abort(&registry);
+	(void)make(environments, prefix);
 }
 
 int meshd_environments_published(struct meshd_environments *environments,

@@ -28,6 +28,10 @@ void meshd_environments_underlay_changed(struct meshd_environments *environments
 void meshd_environments_touch(struct meshd_environments *environments,
 			      const struct in6_addr *address);
 
+/* Etcd has records of this node in it: it is known until they are withdrawn. */
+void meshd_environments_take_up(struct meshd_environments *environments,
+				const struct rail_prefix *prefix);
+
 /* How far it is with a local member: 1 where it is done, 0 where it is under way, a negative errno
  * value (with the error set) where it will not come to anything. */
 int meshd_environments_published(struct meshd_environments *environments,

@@ -12,6 +12,7 @@
 #include "plugins/railway-mesh/meshd/clients.h"
 #include "plugins/railway-mesh/meshd/environments.h"
 #include "plugins/railway-mesh/meshd/greeter.h"
+#include "plugins/railway-mesh/meshd/leftovers.h"
 #include "plugins/railway-mesh/meshd/notices.h"
 #include "plugins/railway-mesh/meshd/privileges.h"
 #include "plugins/railway-mesh/meshd/session.h"
@@ -138,6 +139,8 @@ static int start(struct daemon *daemon, const struct meshd_options *options,
 	if (result == 0)
 		result = meshd_environments_new(meshd, &meshd->environments, error);
 	if (result == 0)
+		result = meshd_leftovers_new(meshd, &meshd->leftovers, error);
+	if (result == 0)
 		result = meshd_clients_serve(meshd->clients, error);
 	if (result < 0)
 		return result;
@@ -162,6 +165,7 @@ static void end(struct daemon *daemon)
 		_exit(EXIT_SUCCESS);
 	}
 	meshd_clients_free(meshd->clients);
+	meshd_leftovers_free(meshd->leftovers);
 	meshd_environments_free(meshd->environments);
 	meshd_session_free(meshd->session);
 	meshd_greeter_free(meshd->greeter);

@@ -18,6 +18,7 @@ struct meshd_clients;
 struct meshd_greeter;
 struct meshd_notices;
 struct meshd_workers;
+struct meshd_leftovers;
 
 struct meshd {
 	struct rail_settings settings;
@@ -30,6 +31,7 @@ struct meshd {
 	struct meshd_greeter *greeter;
 	struct meshd_notices *notices;
 	struct meshd_workers *workers;
+	struct meshd_leftovers *leftovers;
 	bool ends; /* nothing new is begun */
 
 	/* The session's: who this node is. */

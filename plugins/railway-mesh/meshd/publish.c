@@ -412,7 +412,7 @@ void environment_publish(struct environment *environment)
 	if (!environment->synced || !meshd_is_joined(environment->meshd))
 		return;
 	environment_publish_service(environment);
-	if (environment->publication != NULL || environment->meshd->underlay_count == 0)
+	if (environment->publication != NULL)
 		return;
 	if (environment_local_members(environment->meshd, &environment->prefix, &members, &count,
 				      &error) < 0) {
@@ -428,7 +428,7 @@ void environment_publish(struct environment *environment)
 	}
 	/* What goes first: nobody is to be sent to a pod that is gone. */
 	consider_removals(environment, members, count);
-	for (size_t i = 0; i < count; i++)
+	for (size_t i = 0; i < count && environment->meshd->underlay_count != 0; i++)
 		consider_member(environment, &members[i]);
 	consider_claims(environment);
 	if (environment->change_count == 0)

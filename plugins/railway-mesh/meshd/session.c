@@ -11,6 +11,7 @@
 #include "pkg/base/log.h"
 #include "pkg/store/cluster.h"
 #include "plugins/railway-mesh/meshd/environments.h"
+#include "plugins/railway-mesh/meshd/leftovers.h"
 
 /*
  * Round and round while the node is joined: the lease, and the look at the record that it lives,
@@ -46,6 +47,7 @@ struct meshd_session {
 	int64_t alive_since_ms; /* when another's record was first met; 0: never */
 	bool alive_told;
 	int64_t asked_at;  /* meshd_saw */
+	bool was_away;	   /* etcd, since the node's records were looked through */
 	bool must_restart; /* once it has joined */
 };
 
@@ -97,6 +99,7 @@ static void set_connected(struct meshd_session *session, const struct rail_error
 	}
 	tell_trouble(session, error);
 	meshd->connected = false;
+	session->was_away = true;
 	session->retry_ms =
 		session->retry_ms * 2 > RETRY_MAXIMUM_MS ? RETRY_MAXIMUM_MS : session->retry_ms * 2;
 	rail_timer_start(session->timer, jitter(session->retry_ms));
@@ -396,6 +399,9 @@ static void become_joined(struct meshd_session *session)
 		rail_log(RAIL_LOG_INFO, "joined", "node", number, "lease", lease, NULL);
 		meshd_environments_joined(meshd->environments);
 	}
+	if (is_new || session->was_away)
+		meshd_leftovers_look_soon(meshd->leftovers);
+	session->was_away = false;
 }
 
 /* Somebody else's record: of this node's daemon in an earlier boot, which ends with its lease, or

@@ -192,3 +192,39 @@ Test(cluster_gateway, errors_of_calls_and_of_streams)
 	rail_json_free(call);
 	rail_json_free(stream);
 }
+
+Test(cluster_gateway, what_stands_under_a_lease)
+{
+	RAIL_FREE char *body = rail_etcd_encode_lease_keys(INT64_MAX);
+	struct rail_json *document =
+		parse("{\"header\":{\"revision\":\"7\"},\"ID\":\"9\",\"TTL\":\"5\",\"keys\":["
+		      "\"YQ==\",\"AA==\",\"YmM=\"]}");
+	struct rail_etcd_records records;
+	struct rail_etcd_header header;
+
+	cr_assert_str_eq(body, "{\"ID\":\"9223372036854775807\",\"keys\":true}");
+	cr_assert_eq(rail_etcd_parse_lease_keys(document, &header, &records, NULL), 0);
+	cr_assert_eq(header.revision, 7);
+	/* A key with NUL is none of ours. */
+	cr_assert_eq(records.count, 2);
+	cr_assert_str_eq(records.records[0].key, "a");
+	cr_assert_str_eq(records.records[1].key, "bc");
+	rail_etcd_records_done(&records);
+	rail_json_free(document);
+
+	document = parse("{\"header\":{},\"ID\":\"9\",\"TTL\":\"-1\"}");
+	cr_assert_eq(rail_etcd_parse_lease_keys(document, &header, &records, NULL), 0);
+	cr_assert_eq(records.count, 0);
+	rail_etcd_records_done(&records);
+	rail_json_free(document);
+
+	static const char *const nonsense[] = {"[]", "{\"keys\":1}", "{\"keys\":[\"YQ==\",1]}",
+					       "{\"keys\":[\"YQ==\",\"!\"]}"};
+
+	for (size_t i = 0; i < sizeof(nonsense) / sizeof(nonsense[0]); i++) {
+		document = parse(nonsense[i]);
+		cr_assert_eq(rail_etcd_parse_lease_keys(document, &header, &records, NULL),
+			     -EPROTO);
+		rail_json_free(document);
+	}
+}
