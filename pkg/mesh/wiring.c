@@ -30,6 +30,44 @@ int rail_gone_add(struct rail_gone *gone, const struct rail_attachment_key *key,
 	return 0;
 }
 
+/* Of two with one key the local one comes first. */
+static int compare_keys(const void *one, const void *other)
+{
+	const struct rail_member *const *a = one;
+	const struct rail_member *const *b = other;
+	int order = memcmp((*a)->public_key.bytes, (*b)->public_key.bytes, RAIL_KEY_SIZE);
+
+	if (order != 0)
+		return order;
+	if ((*a)->local != (*b)->local)
+		return (*a)->local ? -1 : 1;
+	return memcmp(&(*a)->address, &(*b)->address, sizeof((*a)->address));
+}
+
+/* A device knows each key once. Members of other nodes are their word: one that has another's key
+ * is left out, so that it cannot fail every ADD and DEL of the environment. */
+static int drop_twins(struct rail_member *members, size_t *count, struct rail_error *error)
+{
+	RAIL_FREE const struct rail_member **by_key = calloc(*count + 1, sizeof(*by_key));
+	RAIL_FREE bool *is_twin = calloc(*count + 1, sizeof(*is_twin));
+	size_t kept = 0;
+
+	if (by_key == NULL || is_twin == NULL)
+		return rail_fail_errno(error, ENOMEM, "list the members");
+	for (size_t i = 0; i < *count; i++)
+		by_key[i] = &members[i];
+	qsort(by_key, *count, sizeof(*by_key), compare_keys);
+	for (size_t i = 1; i < *count; i++)
+		is_twin[by_key[i] - members] =
+			!by_key[i]->local &&
+			rail_key_equal(&by_key[i]->public_key, &by_key[i - 1]->public_key);
+	for (size_t i = 0; i < *count; i++)
+		if (!is_twin[i])
+			members[kept++] = members[i];
+	*count = kept;
+	return 0;
+}
+
 static int list_members(struct rail_store *store, const struct rail_prefix *prefix,
 			struct rail_member **ret_members, size_t *ret_count,
 			struct rail_error *error)
@@ -39,7 +77,8 @@ static int list_members(struct rail_store *store, const struct rail_prefix *pref
 	int result = rail_transaction_begin(store, RAIL_LIVE, RAIL_READ, &live, error);
 	if (result < 0)
 		return result;
-	return rail_member_list(live, prefix, ret_members, ret_count, error);
+	result = rail_member_list(live, prefix, ret_members, ret_count, error);
+	return result < 0 ? result : drop_twins(*ret_members, ret_count, error);
 }
 
 /* What a pod's device shall be: one peer for each member but itself. */
@@ -155,6 +194,8 @@ static int read_membership(struct rail_store *store, const struct rail_prefix *p
 	if (result == 0)
 		result = rail_member_list(live, prefix, &membership->members, &membership->count,
 					  error);
+	if (result == 0)
+		result = drop_twins(membership->members, &membership->count, error);
 	if (result == 0)
 		result = read_pods(live, membership, gone, error);
 	return result;

@@ -60,6 +60,30 @@ member_value() { # NODE [KEY] [ENDPOINT]
 	[ "$(stat -c %s "$WORK/a.meshd.log")" -lt 100000 ]
 }
 
+@test "a record with a local pod's key, which is read before the pod's own, is refused, and stops no ADD" {
+	node_start a
+	node_start b
+	add a one production api
+	add b two production web
+	wait_until 10 agree
+	one=$(address_of a one)
+	key=$(pod_wg a one show public-key)
+	etcdctl_ put "$(member_key "$one" 2 1)" "$(member_value 2 "$key")" >/dev/null
+	meshd_kill a
+	meshd_start a
+	wait_until 15 grep -q "is refused.*another member has" "$WORK/a.meshd.log"
+	node_joined a
+	on a pod_check one
+	add a three production api
+	wait_until 10 eval '[ "$(resolves a three api)" = "$(expected production api)" ]'
+	all_talk production
+	on a pod_check one
+	etcdctl_ del "$(member_key "$one" 2 1)" >/dev/null
+	del a three
+	wait_until 10 agree
+	all_talk production
+}
+
 # records FIRST COUNT: members of a node that is not there, in the environment of pod one of node a. Nobody answers where they are said to be.
 records() {
 	python3 - "$(address_of a one)" "$1" "$2" <<-'EOF2' >"$WORK/records"

@@ -140,20 +140,46 @@ bool environment_says(const struct entry *entry, const struct rail_published *pu
 	       published_equal(&entry->published, published);
 }
 
-/* Who else has the key: a device knows each once. */
-static bool key_is_taken(const struct environment *environment, const struct in6_addr *address,
-			 const struct rail_key *key)
+void environment_note_local(struct environment *environment)
+{
+	RAIL_FREE struct rail_member *members = NULL;
+	struct rail_key *keys;
+	size_t count = 0;
+
+	/* Where it cannot be told the pods of before are the better guess. */
+	if (environment_local_members(environment->meshd, &environment->prefix, &members, &count,
+				      NULL) < 0)
+		return;
+	keys = calloc(count + 1, sizeof(*keys));
+	if (keys == NULL)
+		return;
+	for (size_t i = 0; i < count; i++)
+		keys[i] = members[i].public_key;
+	free(environment->local_keys);
+	environment->local_keys = keys;
+	environment->local_key_count = count;
+}
+
+static bool is_local_key(const struct environment *environment, const struct rail_key *key)
+{
+	for (size_t i = 0; i < environment->local_key_count; i++)
+		if (rail_key_equal(&environment->local_keys[i], key))
+			return true;
+	return false;
+}
+
+/* Who else has the key: a device knows each once. NULL: nobody. */
+static struct entry *find_holder(const struct environment *environment,
+				 const struct in6_addr *address, const struct rail_key *key)
 {
 	for (size_t i = 0; i < environment->count; i++) {
-		const struct entry *other = &environment->entries[i];
+		struct entry *other = &environment->entries[i];
 
-		if (other->valid &&
-		    memcmp(other->published.public_key.bytes, key->bytes, sizeof(key->bytes)) ==
-			    0 &&
+		if (other->valid && rail_key_equal(&other->published.public_key, key) &&
 		    !IN6_ARE_ADDR_EQUAL(&other->address, address))
-			return true;
+			return other;
 	}
-	return false;
+	return NULL;
 }
 
 /* Whether a record is what it claims to be. */
@@ -162,11 +188,16 @@ static int judge(struct environment *environment, const struct in6_addr *address
 		 struct rail_error *error)
 {
 	uint32_t node = environment->meshd->node;
+	const struct entry *holder;
 	int result = rail_published_parse(record->value, address, ret_published, error);
 
 	if (result < 0)
 		return result;
-	if (key_is_taken(environment, address, &ret_published->public_key))
+	holder = find_holder(environment, address, &ret_published->public_key);
+	/* This node's own pods keep their keys, whoever was read first. */
+	if (ret_published->node == node
+		    ? holder != NULL && holder->ours
+		    : holder != NULL || is_local_key(environment, &ret_published->public_key))
 		return rail_fail(error, EBADMSG, "another member has the public key");
 	if (ret_published->node != node && rail_address_split(address).node == node)
 		return rail_fail(error, EBADMSG, "the address is this node's");
@@ -178,6 +209,24 @@ static void remove_entry(struct environment *environment, struct entry *entry)
 	if (!entry->ours && entry->valid)
 		mark_gone(environment, &entry->address);
 	environment_drop(environment, entry);
+}
+
+/* Another node's record has the key of one of ours. */
+static void refuse_holder(struct environment *environment, const struct in6_addr *address,
+			  const struct rail_key *key)
+{
+	struct entry *holder = find_holder(environment, address, key);
+	rail_cluster_key text;
+
+	if (holder == NULL)
+		return;
+	rail_key_of_member(&holder->address, text);
+	environment_complain(environment, text, "its public key is a local pod's");
+	mark_gone(environment, &holder->address);
+	holder->valid = false;
+	holder->dirty = false;
+	/* Taking away its peer takes away the pod's. */
+	environment->needs_repair = true;
 }
 
 static void take_member(struct environment *environment, const struct rail_etcd_record *record,
@@ -199,6 +248,8 @@ static void take_member(struct environment *environment, const struct rail_etcd_
 
 	if (!valid)
 		environment_complain(environment, record->key, error.message);
+	if (ours)
+		refuse_holder(environment, address, &published.public_key);
 	if (was_foreign && (!valid || ours))
 		mark_gone(environment, address);
 	if (entry == NULL)
@@ -294,6 +345,7 @@ void environment_take(struct environment *environment, const struct rail_etcd_re
 
 void environment_begin_reading(struct environment *environment)
 {
+	environment_note_local(environment);
 	for (size_t i = 0; i < environment->count; i++)
 		environment->entries[i].seen = false;
 	for (size_t i = 0; i < environment->service_count; i++)

@@ -64,6 +64,9 @@ struct environment {
 	int64_t read_limit;
 	char *read_after;
 
+	/* Of the pods here: whoever else has one of these is not let in. */
+	struct rail_key *local_keys;
+	size_t local_key_count;
 	struct entry *entries; /* by address */
 	size_t count;
 	size_t capacity;
@@ -105,6 +108,8 @@ struct entry *environment_insert(struct environment *environment, const struct i
 void environment_drop(struct environment *environment, struct entry *entry);
 /* Takes in one record of etcd's, or its deletion. */
 void environment_take(struct environment *environment, const struct rail_etcd_record *record);
+/* The local members may have changed. */
+void environment_note_local(struct environment *environment);
 void environment_begin_reading(struct environment *environment);
 /* Everything was read: what was not seen is gone, unless nothing may be taken away yet. */
 void environment_end_reading(struct environment *environment, bool may_remove);

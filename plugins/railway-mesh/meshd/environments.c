@@ -40,6 +40,7 @@ static void free_environment(struct environment *environment)
 	free(environment->entries);
 	free(environment->gone);
 	free(environment->services);
+	free(environment->local_keys);
 	free(environment->claims);
 	free(environment->disputed);
 	free(environment);
@@ -209,6 +210,7 @@ static bool look_at(struct meshd_environments *environments, struct environment 
 	if (environment->disputed_count > 0)
 		environment->services_dirty = true;
 	environment_uncover(environment);
+	environment_note_local(environment);
 	if (has_local_member(environments->meshd, &environment->prefix) ||
 	    environment->wiring != NULL || !may_leave(environment)) {
 		environment_apply(environment);
