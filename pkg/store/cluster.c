@@ -101,6 +101,26 @@ int rail_environment_adopt(struct rail_transaction *registry, const char *name,
 	return rail_environment_put(registry, &environment, error);
 }
 
+int rail_environment_yield(struct rail_transaction *registry, struct rail_transaction *live,
+			   const char *name, const struct rail_prefix *prefix,
+			   struct rail_error *error)
+{
+	struct rail_environment present = {.enabled = true};
+	int result = rail_environment_get(registry, name, &present, NULL);
+	bool is_other = result == 0 && !rail_prefix_equal(&present.prefix, prefix);
+
+	if (!is_other)
+		return rail_environment_adopt(registry, name, prefix, error);
+	result = rail_environment_remove(registry, live, name, error);
+	if (result == 0)
+		result = rail_environment_refuse(registry, name, NULL, error);
+	if (result == 0)
+		result = rail_environment_adopt(registry, name, prefix, error);
+	if (result == 0)
+		result = rail_environment_set_enabled(registry, name, present.enabled, error);
+	return result < 0 ? result : 1;
+}
+
 int rail_service_adopt(struct rail_transaction *registry, const struct rail_service *service,
 		       struct rail_error *error)
 {

@@ -27,8 +27,14 @@ int rail_cluster_lease_set(struct rail_transaction *live, int64_t lease, struct 
  */
 int rail_environment_adopt(struct rail_transaction *registry, const char *name,
 			   const struct rail_prefix *prefix, struct rail_error *error);
-/* The same for a service and its number: EEXIST where it has another number here, EADDRINUSE where
- * another label has the number. */
+/* The same where it has another here: that is given up, but for whether it is enabled, and a
+ * refusal is taken back. EBUSY where a lease, a member or an attachment of it lives. 1 where
+ * another was given up. live: a transaction of the live store. */
+int rail_environment_yield(struct rail_transaction *registry, struct rail_transaction *live,
+			   const char *name, const struct rail_prefix *prefix,
+			   struct rail_error *error);
+/* As rail_environment_adopt for a service and its number: EEXIST where it has another number here,
+ * EADDRINUSE where another label has the number. */
 int rail_service_adopt(struct rail_transaction *registry, const struct rail_service *service,
 		       struct rail_error *error);
 /* The same where this node knows it otherwise: what contradicts it here is forgotten. EBUSY where

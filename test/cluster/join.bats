@@ -76,6 +76,34 @@ setup() {
 	all_talk production
 }
 
+@test "environments from before a node joined, without pods: the cluster's /48 is taken, and one that it lacks is told" {
+	node_start b
+	add b two production api
+	node_boot a
+	node_config a
+	on a resolver_start
+	on a bash -c 'echo {} >/run/node/railway.json'
+	for environment in production staging; do
+		on a pod_add lone $environment api >/dev/null
+		own=$(on a pod_address lone)
+		on a pod_del lone
+	done
+	on a "$BIN/railwayctl" --config /run/node/railway.json disable production
+	node_config a
+	meshd_start a
+	wait_until 10 grep -q "takes the cluster's /48" "$WORK/a.meshd.log"
+	wait_until 10 eval "keys_in environments | grep -qx railway/1/environments/staging"
+	# What an operator has said of it stays.
+	run on a pod_add none production api
+	[ "$(on a "$BIN/railwayctl" --config /run/node/railway.json --json members production | jq '[.members[] | select(.local)] | length')" = 0 ]
+	on a "$BIN/railwayctl" --config /run/node/railway.json enable production
+	add a one production api
+	wait_until 10 agree
+	all_talk production
+	add b three staging db
+	[ "${own%:*:*:*:*:*}" = "$(address_of b three | sed 's/\(:[^:]*\)\{5\}$//')" ]
+}
+
 @test "two nodes that make one environment and service at once get one /48 and one /64" {
 	node_start a
 	node_start b

@@ -7,6 +7,7 @@
 
 #include "pkg/base/cleanup.h"
 #include "pkg/base/file.h"
+#include "pkg/base/log.h"
 #include "pkg/store/cluster.h"
 #include "plugins/railway-mesh/meshd/environment.h"
 
@@ -100,13 +101,31 @@ static char *encode_pair(const char *one, const char *one_value, const char *oth
 static int adopt_environment(struct meshd_consensus *consensus, struct rail_error *error)
 {
 	RAIL_CLEANUP(rail_transaction_abort) struct rail_transaction *registry = NULL;
-	int result = rail_transaction_begin(consensus->meshd->store, RAIL_REGISTRY, RAIL_WRITE,
-					    &registry, error);
+	RAIL_CLEANUP(rail_transaction_abort) struct rail_transaction *live = NULL;
+	struct rail_store *store = consensus->meshd->store;
+	const char *name = consensus->request.environment;
+	int result = rail_transaction_begin(store, RAIL_REGISTRY, RAIL_WRITE, &registry, error);
 
 	if (result == 0)
-		result = rail_environment_adopt(registry, consensus->request.environment,
-						&consensus->prefix, error);
-	return result < 0 ? result : rail_transaction_commit(&registry, error);
+		result = rail_transaction_begin(store, RAIL_LIVE, RAIL_READ, &live, error);
+	if (result == 0)
+		result = rail_environment_yield(registry, live, name, &consensus->prefix, error);
+	rail_transaction_abort(&live);
+	if (result == -EBUSY)
+		return rail_wrap(error, result,
+				 "environment '%s' has another /48 in the cluster; end its pods on "
+				 "this node",
+				 name);
+	if (result < 0)
+		return result;
+
+	bool gave_up = result > 0;
+
+	result = rail_transaction_commit(&registry, error);
+	if (result == 0 && gave_up)
+		rail_log(RAIL_LOG_INFO, "an environment without pods here takes the cluster's /48",
+			 "environment", name, NULL);
+	return result;
 }
 
 static void on_environment(void *context, const struct rail_json *answer,
@@ -140,6 +159,10 @@ static void on_environment(void *context, const struct rail_json *answer,
 	}
 	if (adopt_environment(consensus, &local) < 0) {
 		finish(consensus, &local);
+		return;
+	}
+	if (consensus->request.service[0] == '\0') {
+		finish_done(consensus);
 		return;
 	}
 	consensus->tries = 0;

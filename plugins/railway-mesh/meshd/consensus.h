@@ -10,7 +10,7 @@ struct meshd_consensus;
 
 /*
  * Begins ENSURE or CLAIM. done is called once, from the loop; errnum 0: agreed, and (ENSURE) in the
- * registry. Copies the request.
+ * registry. ENSURE without a service: the environment alone. Copies the request.
  */
 int meshd_consensus_begin(struct meshd *meshd, const struct rail_mesh_request *request,
 			  void (*done)(void *context, const struct rail_error *outcome),

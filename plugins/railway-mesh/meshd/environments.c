@@ -133,8 +133,13 @@ static int give_up_refused(struct environment *environment)
 	RAIL_CLEANUP(rail_transaction_abort) struct rail_transaction *live = NULL;
 	struct rail_store *store = environment->meshd->store;
 	struct rail_error error = RAIL_ERROR_NONE;
+	struct rail_environment present;
 
 	int result = rail_transaction_begin(store, RAIL_REGISTRY, RAIL_WRITE, &registry, &error);
+	/* It has the cluster's already. */
+	if (result == 0 &&
+	    rail_environment_by_prefix(registry, &environment->prefix, &present, NULL) == -ENOENT)
+		return 0;
 	if (result == 0)
 		result = rail_transaction_begin(store, RAIL_LIVE, RAIL_READ, &live, &error);
 	if (result == 0)
@@ -220,45 +225,6 @@ static bool look_at(struct meshd_environments *environments, struct environment 
 	return *link != environment;
 }
 
-struct refused_search {
-	struct rail_transaction *registry;
-	struct rail_prefix *prefixes;
-	size_t count;
-};
-
-static int find_refused(void *context, const struct rail_environment *environment)
-{
-	struct refused_search *search = context;
-	struct rail_prefix *grown;
-
-	if (rail_environment_check_refused(search->registry, environment->name, NULL) != -EREMCHG)
-		return 0;
-	grown = reallocarray(search->prefixes, search->count + 1, sizeof(*grown));
-	if (grown == NULL)
-		return -ENOMEM;
-	search->prefixes = grown;
-	search->prefixes[search->count++] = environment->prefix;
-	return 0;
-}
-
-/* Those that were refused, of which no pod may be left since. */
-static void take_up_refused(struct meshd_environments *environments)
-{
-	RAIL_CLEANUP(rail_transaction_abort) struct rail_transaction *registry = NULL;
-	struct refused_search search = {.count = 0};
-
-	if (rail_transaction_begin(environments->meshd->store, RAIL_REGISTRY, RAIL_READ, &registry,
-				   NULL) < 0)
-		return;
-	search.registry = registry;
-	(void)rail_environment_each(registry, find_refused, &search, NULL);
-	rail_transaction_abort(&registry);
-	for (size_t i = 0; i < search.count; i++)
-		if (find(environments, &search.prefixes[i]) == NULL)
-			(void)make(environments, &search.prefixes[i]);
-	free(search.prefixes);
-}
-
 static void take_up(struct meshd_environments *environments)
 {
 	RAIL_FREE struct rail_member *members = NULL;
@@ -311,7 +277,6 @@ bool meshd_environments_may_remove(const struct meshd_environments *environments
 
 void meshd_environments_joined(struct meshd_environments *environments)
 {
-	take_up_refused(environments);
 	for (struct environment *environment = environments->first; environment != NULL;
 	     environment = environment->next) {
 		environment_start(environment);

@@ -15,6 +15,7 @@
 #include "plugins/railway-mesh/meshd/leftovers.h"
 #include "plugins/railway-mesh/meshd/notices.h"
 #include "plugins/railway-mesh/meshd/privileges.h"
+#include "plugins/railway-mesh/meshd/registered.h"
 #include "plugins/railway-mesh/meshd/session.h"
 #include "plugins/railway-mesh/meshd/workers.h"
 
@@ -141,6 +142,8 @@ static int start(struct daemon *daemon, const struct meshd_options *options,
 	if (result == 0)
 		result = meshd_leftovers_new(meshd, &meshd->leftovers, error);
 	if (result == 0)
+		result = meshd_registered_new(meshd, &meshd->registered, error);
+	if (result == 0)
 		result = meshd_clients_serve(meshd->clients, error);
 	if (result < 0)
 		return result;
@@ -165,6 +168,7 @@ static void end(struct daemon *daemon)
 		_exit(EXIT_SUCCESS);
 	}
 	meshd_clients_free(meshd->clients);
+	meshd_registered_free(meshd->registered);
 	meshd_leftovers_free(meshd->leftovers);
 	meshd_environments_free(meshd->environments);
 	meshd_session_free(meshd->session);

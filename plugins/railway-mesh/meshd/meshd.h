@@ -19,6 +19,7 @@ struct meshd_greeter;
 struct meshd_notices;
 struct meshd_workers;
 struct meshd_leftovers;
+struct meshd_registered;
 
 struct meshd {
 	struct rail_settings settings;
@@ -32,6 +33,7 @@ struct meshd {
 	struct meshd_notices *notices;
 	struct meshd_workers *workers;
 	struct meshd_leftovers *leftovers;
+	struct meshd_registered *registered;
 	bool ends; /* nothing new is begun */
 
 	/* The session's: who this node is. */

@@ -12,6 +12,7 @@
 #include "pkg/store/cluster.h"
 #include "plugins/railway-mesh/meshd/environments.h"
 #include "plugins/railway-mesh/meshd/leftovers.h"
+#include "plugins/railway-mesh/meshd/registered.h"
 
 /*
  * Round and round while the node is joined: the lease, and the look at the record that it lives,
@@ -398,6 +399,7 @@ static void become_joined(struct meshd_session *session)
 		(void)snprintf(lease, sizeof(lease), "%" PRIx64, (uint64_t)meshd->lease);
 		rail_log(RAIL_LOG_INFO, "joined", "node", number, "lease", lease, NULL);
 		meshd_environments_joined(meshd->environments);
+		meshd_registered_compare(meshd->registered);
 	}
 	if (is_new || session->was_away)
 		meshd_leftovers_look_soon(meshd->leftovers);

@@ -38,6 +38,44 @@ Test(store_cluster, an_environment_is_adopted_once)
 	commit(&registry);
 }
 
+Test(store_cluster, an_environment_yields_once_nothing_of_it_lives_here)
+{
+	struct rail_transaction *registry = begin(store, RAIL_REGISTRY, RAIL_WRITE);
+	struct rail_transaction *live = begin(store, RAIL_LIVE, RAIL_WRITE);
+	const struct rail_service service = {
+		.prefix = prefix, .number = 7, .label = "a", .original = "A"};
+	struct rail_attachment pod = {
+		.key = {.network = "n", .container_id = "c", .interface = "eth0"},
+		.prefix = prefix,
+		.service = 7,
+		.netns_path = "/run/netns/c",
+		.identity = {.environment = "one", .service = "a", .replica = "r"},
+	};
+	struct rail_error error = RAIL_ERROR_NONE;
+	struct rail_environment environment;
+	struct rail_service read;
+
+	cr_assert_eq(rail_environment_yield(registry, live, "one", &prefix, NULL), 0);
+	cr_assert_eq(rail_environment_set_enabled(registry, "one", false, NULL), 0);
+	cr_assert_eq(rail_service_adopt(registry, &service, NULL), 0);
+	cr_assert_eq(rail_environment_refuse(registry, "one", "because", NULL), 0);
+	cr_assert_eq(rail_attachment_put(live, &pod, &error), 0, "%s", error.message);
+	cr_assert_eq(rail_environment_yield(registry, live, "one", &other, NULL), -EBUSY);
+	cr_assert_eq(rail_service_get(registry, &prefix, "a", &read, NULL), 0);
+	cr_assert_eq(rail_environment_yield(registry, live, "one", &prefix, NULL), 0);
+
+	cr_assert_eq(rail_attachment_delete(live, &pod.key, NULL), 0);
+	cr_assert_eq(rail_environment_yield(registry, live, "one", &other, &error), 1, "%s",
+		     error.message);
+	cr_assert_eq(rail_environment_by_prefix(registry, &prefix, &environment, NULL), -ENOENT);
+	cr_assert_eq(rail_service_get(registry, &prefix, "a", &read, NULL), -ENOENT);
+	cr_assert_eq(rail_environment_by_prefix(registry, &other, &environment, NULL), 0);
+	cr_assert_not(environment.enabled);
+	cr_assert_eq(rail_environment_check_refused(registry, "one", NULL), 0);
+	rail_transaction_abort(&live);
+	commit(&registry);
+}
+
 Test(store_cluster, a_service_is_adopted_once)
 {
 	struct rail_transaction *registry = begin(store, RAIL_REGISTRY, RAIL_WRITE);
