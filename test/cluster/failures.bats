@@ -222,6 +222,33 @@ three_members() {
 	kill -INT "$STEADY"
 }
 
+@test "a node whose /var/lib is full goes on with members; services come when there is room" {
+	two_nodes
+	one=$(address_of a one)
+	tree=railway/1/in/$(python3 -c 'import ipaddress, sys; print(ipaddress.ip_address(sys.argv[1]).packed.hex()[:12])' "$one")
+	on a bash -c 'mount -o remount,size=$(du -sB1 /var/lib | cut -f1) /var/lib; head -c 4096 /dev/zero >/var/lib/more; rm /var/lib/more; df /var/lib'
+	# More than there is room for in what the store has taken of the disk.
+	for i in $(seq 0 400); do
+		printf 'put %s/services/s%d {"number":%d,"original":"s%d"}\n' "$tree" "$i" $((1000 + i)) "$i"
+	done >"$WORK/services"
+	rm -f "$WORK"/part.*
+	split -l 100 "$WORK/services" "$WORK/part."
+	for part in "$WORK"/part.*; do
+		{ echo; cat "$part"; echo; echo; } | etcdctl_ txn >/dev/null
+	done
+	wait_until 10 grep -q "file system of .*is full" "$WORK/a.meshd.log"
+	add b three production web
+	add a four production api
+	wait_until 10 agree
+	del b three
+	wait_until 10 agree
+	all_talk production
+	on a mount -o remount,size=50% /var/lib
+	wait_until 30 eval '[ "$(on a "$BIN/railwayctl" --json services production | jq ".services | length")" = 403 ]'
+	refute grep -q "peers of an environment's pods could not all be set" "$WORK/a.meshd.log"
+	steady_stop
+}
+
 # What says that the nodes live: the same as long as no lease has ended.
 alive() { etcdctl_ get --prefix railway/1/alive -w json | jq -c '[.kvs[].create_revision]'; }
 

@@ -91,7 +91,8 @@ setup() {
 	on a "$BIN/railwayctl" --config /run/node/railway.json disable production
 	node_config a
 	meshd_start a
-	wait_until 10 grep -q "takes the cluster's /48" "$WORK/a.meshd.log"
+	prefix_of() { on "$1" "$BIN/railwayctl" --json environments | jq -e '.environments[] | select(.environment == "production") | .prefix'; }
+	wait_until 10 eval '[ "$(prefix_of a)" = "$(prefix_of b)" ]'
 	wait_until 10 eval "keys_in environments | grep -qx railway/1/environments/staging"
 	# What an operator has said of it stays.
 	run on a pod_add none production api

@@ -16,7 +16,6 @@
 enum {
 	LOCK_PATIENCE_MS = 5, /* the loop has others to serve; a plugin holds it for some ms */
 	LOCK_RETRY_MS = 15,
-	STORE_PATIENCE_MS = 200,
 	RETRY_MINIMUM_MS = 250,
 	RETRY_MAXIMUM_MS = 30000,
 };
@@ -90,8 +89,10 @@ static int write_entry(struct environment *environment, struct rail_transaction 
 		return result;
 	if (result == 0 && present.local) {
 		/* Two nodes with one address: the pod that is here stays. */
-		environment_complain(environment, entry->published.replica,
-				     "its address is a local pod's");
+		rail_cluster_key key;
+
+		rail_key_of_member(&entry->address, key);
+		environment_complain(environment, key, "its address is a local pod's");
 		entry->covered = true;
 		return 0;
 	}
@@ -133,7 +134,7 @@ static int write_members(struct environment *environment, struct wire_job *job,
 		return rail_fail(error, ENOMEM, "no memory for an environment's changes");
 
 	int result = rail_transaction_begin_within(environment->meshd->store, RAIL_LIVE, RAIL_WRITE,
-						   STORE_PATIENCE_MS, &live, error);
+						   ENVIRONMENT_STORE_PATIENCE_MS, &live, error);
 
 	for (size_t i = 0; result == 0 && i < environment->gone_count; i++)
 		result = write_gone(live, &environment->gone[i], job, error);
@@ -147,14 +148,14 @@ static int write_members(struct environment *environment, struct wire_job *job,
 /* The store has it; what comes from now on is another change. */
 static void note_stored(struct environment *environment, const struct wire_job *job)
 {
-	if (job->step_count == 0 && environment->services_dirty)
+	if (job->step_count == 0 && environment->services_untold)
 		meshd_notices_add_services(environment->meshd->notices, &environment->prefix);
 	for (size_t i = 0; i < environment->count; i++) {
 		environment->entries[i].dirty = false;
 		environment->entries[i].is_new = false;
 	}
 	environment->gone_count = 0;
-	environment->services_dirty = false;
+	environment->services_untold = false;
 	environment->needs_repair = false;
 }
 
@@ -187,15 +188,16 @@ static void apply(struct environment *environment)
 	struct rail_error error = RAIL_ERROR_NONE;
 	int result = 0;
 
-	if (environment->services_dirty)
+	if (environment_services_due(environment))
 		result = environment_write_services(environment, &error);
-	if (result == 0)
+	if (result == 0) {
 		result = rail_environment_lock_take_within(
 			environment->meshd->settings.run_directory, &environment->prefix,
 			LOCK_PATIENCE_MS, &job.lock, &error);
-	if (result == -ETIMEDOUT) {
-		rail_timer_start(environment->apply_timer, LOCK_RETRY_MS);
-		return;
+		if (result == -ETIMEDOUT) {
+			rail_timer_start(environment->apply_timer, LOCK_RETRY_MS);
+			return;
+		}
 	}
 	if (result == 0)
 		result = write_members(environment, &job, &error);
@@ -232,7 +234,8 @@ void environment_apply(struct environment *environment)
 {
 	if (environment->meshd->ends)
 		return;
-	if ((!environment_is_clean(environment) || environment->ask_silent) &&
+	if ((!environment_is_clean(environment) || environment_services_due(environment) ||
+	     environment->ask_silent) &&
 	    environment->wiring == NULL && environment->synced)
 		apply(environment);
 	if (environment_is_clean(environment))

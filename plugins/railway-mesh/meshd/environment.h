@@ -7,6 +7,9 @@
 /* One environment; shared by sync.c (reading etcd), entries.c (what is known), apply.c (into the
  * store), wire.c (to the pods) and publish.c (into etcd). */
 
+/* The loop has others to serve. */
+enum { ENVIRONMENT_STORE_PATIENCE_MS = 200 };
+
 enum environment_state {
 	ENVIRONMENT_IDLE,     /* this node has not joined */
 	ENVIRONMENT_ENSURING, /* its own record is written or confirmed */
@@ -74,8 +77,11 @@ struct environment {
 	size_t gone_count;
 	struct service_entry *services;
 	size_t service_count;
-	bool services_dirty;
-	uint16_t *disputed; /* services' numbers that are another service's in the cluster */
+	bool services_dirty;	 /* not yet compared with the registry */
+	bool services_unwritten; /* what that showed; the members do not wait for it */
+	int64_t services_not_before_ms;
+	bool services_untold; /* to the resolver */
+	uint16_t *disputed;   /* services' numbers that are another service's in the cluster */
 	size_t disputed_count;
 	bool disputes_told;
 	struct claim *claims;
@@ -147,8 +153,11 @@ bool environment_is_clean(const struct environment *environment);
 /* A wiring is through; all: what failed of it, but for pods that do not answer. */
 void environment_wired(struct environment *environment, const struct rail_error *all);
 
-/* services.c: what etcd says of services, into the registry. */
+/* services.c: what etcd says of services, into the registry. Fails where that cannot be read; one
+ * that cannot be written is told in the log, and tried again: members go on meanwhile. */
 int environment_write_services(struct environment *environment, struct rail_error *error);
+/* Whether there is something to be compared, or tried again. */
+bool environment_services_due(const struct environment *environment);
 /* Whether an address is of a service that this node knows otherwise than the cluster. */
 bool environment_is_disputed(const struct environment *environment, const struct in6_addr *address);
 /* Brings to etcd what it lacks: of before this node joined, or of before etcd was restored. */

@@ -4,12 +4,17 @@
 #include <string.h>
 
 #include "pkg/base/cleanup.h"
+#include "pkg/base/file.h"
 #include "pkg/base/log.h"
+#include "pkg/store/database.h"
 #include "plugins/railway-mesh/meshd/environment.h"
 
 /* An environment's services: from etcd into the registry, and to etcd what it lacks. */
 
-enum { RETRY_MS = 500 };
+enum {
+	RETRY_MS = 500,
+	WRITE_RETRY_MS = 5000, /* with the sweep over all environments, that is */
+};
 
 /* ---- into the registry ---- */
 
@@ -23,9 +28,54 @@ bool environment_is_disputed(const struct environment *environment, const struct
 	return false;
 }
 
-static int look_for_new(struct environment *environment, bool *ret_new, struct rail_error *error)
+/* Services' numbers that are another service's in the cluster. */
+struct disputes {
+	uint16_t *numbers;
+	size_t count;
+};
+
+static void disputes_done(struct disputes *disputes)
+{
+	free(disputes->numbers);
+}
+
+/* A service that only this node knows so is published nowhere: members of its number are neither
+ * published from here nor named here, until no pod of this node uses it. */
+static int dispute(struct disputes *disputes, const struct rail_service *service,
+		   const struct rail_service *present, struct rail_error *error)
+{
+	uint16_t *grown = reallocarray(disputes->numbers, disputes->count + 2, sizeof(*grown));
+
+	if (grown == NULL)
+		return rail_fail(error, ENOMEM, "no memory for an environment's services");
+	disputes->numbers = grown;
+	grown[disputes->count++] = service->number;
+	grown[disputes->count++] = present->number;
+	return 0;
+}
+
+static void keep_disputes(struct environment *environment, struct disputes *disputes)
+{
+	free(environment->disputed);
+	environment->disputed = RAIL_TAKE_POINTER(disputes->numbers);
+	environment->disputed_count = disputes->count;
+}
+
+/* What here has its label or its number; -ENOENT where nothing has. */
+static int find_present(struct rail_transaction *registry, const struct rail_service *service,
+			struct rail_service *ret_present)
+{
+	if (rail_service_get(registry, &service->prefix, service->label, ret_present, NULL) == 0)
+		return 0;
+	return rail_service_by_number(registry, &service->prefix, service->number, ret_present,
+				      NULL);
+}
+
+/* Reads only: what is in dispute is known on a full disk, too. */
+static int compare(struct environment *environment, bool *ret_new, struct rail_error *error)
 {
 	RAIL_CLEANUP(rail_transaction_abort) struct rail_transaction *registry = NULL;
+	RAIL_CLEANUP(disputes_done) struct disputes disputes = {.count = 0};
 	int result = rail_transaction_begin(environment->meshd->store, RAIL_REGISTRY, RAIL_READ,
 					    &registry, error);
 
@@ -34,33 +84,22 @@ static int look_for_new(struct environment *environment, bool *ret_new, struct r
 		const struct rail_service *service = &environment->services[i].service;
 		struct rail_service present;
 
-		if (rail_service_get(registry, &environment->prefix, service->label, &present,
-				     NULL) < 0 ||
-		    present.number != service->number)
+		if (find_present(registry, service, &present) < 0) {
 			*ret_new = true;
+		} else if (present.number != service->number ||
+			   strcmp(present.label, service->label) != 0) {
+			*ret_new = true;
+			result = dispute(&disputes, service, &present, error);
+		}
 	}
+	if (result == 0)
+		keep_disputes(environment, &disputes);
 	return result;
-}
-
-/* A service that only this node knows so is published nowhere: members of its number are neither
- * published from here nor named here, until no pod of this node uses it. */
-static int dispute(struct environment *environment, const struct rail_service *service,
-		   const struct rail_service *present, struct rail_error *error)
-{
-	uint16_t *grown = reallocarray(environment->disputed, environment->disputed_count + 2,
-				       sizeof(*grown));
-
-	if (grown == NULL)
-		return rail_fail(error, ENOMEM, "no memory for an environment's services");
-	environment->disputed = grown;
-	grown[environment->disputed_count++] = service->number;
-	grown[environment->disputed_count++] = present->number;
-	return 0;
 }
 
 static int adopt(struct environment *environment, struct rail_transaction *registry,
 		 struct rail_transaction *live, const struct rail_service *service,
-		 struct rail_error *error)
+		 struct disputes *disputes, struct rail_error *error)
 {
 	struct rail_error one = RAIL_ERROR_NONE;
 	struct rail_service present;
@@ -71,10 +110,8 @@ static int adopt(struct environment *environment, struct rail_transaction *regis
 			*error = one;
 		return result;
 	}
-	if (rail_service_get(registry, &environment->prefix, service->label, &present, NULL) < 0 &&
-	    rail_service_by_number(registry, &environment->prefix, service->number, &present,
-				   error) < 0)
-		return -ENOENT;
+	if (find_present(registry, service, &present) < 0)
+		return rail_fail(error, ENOENT, "service '%s' is gone", service->label);
 	if (!environment->disputes_told)
 		rail_log(RAIL_LOG_ERROR,
 			 "a service has another number here than in the cluster: its pods on this "
@@ -82,36 +119,71 @@ static int adopt(struct environment *environment, struct rail_transaction *regis
 			 "cluster's",
 			 "environment", environment->name, "service", present.label, "error",
 			 one.message, NULL);
-	return dispute(environment, service, &present, error);
+	return dispute(disputes, service, &present, error);
 }
 
 static int adopt_all(struct environment *environment, struct rail_error *error)
 {
 	RAIL_CLEANUP(rail_transaction_abort) struct rail_transaction *registry = NULL;
 	RAIL_CLEANUP(rail_transaction_abort) struct rail_transaction *live = NULL;
+	RAIL_CLEANUP(disputes_done) struct disputes disputes = {.count = 0};
 	struct rail_store *store = environment->meshd->store;
-	int result = rail_transaction_begin(store, RAIL_REGISTRY, RAIL_WRITE, &registry, error);
+	int result = rail_transaction_begin_within(store, RAIL_REGISTRY, RAIL_WRITE,
+						   ENVIRONMENT_STORE_PATIENCE_MS, &registry, error);
 
 	if (result == 0)
 		result = rail_transaction_begin(store, RAIL_LIVE, RAIL_READ, &live, error);
-	environment->disputed_count = 0;
 	for (size_t i = 0; result == 0 && i < environment->service_count; i++)
 		result = adopt(environment, registry, live, &environment->services[i].service,
-			       error);
+			       &disputes, error);
 	rail_transaction_abort(&live);
-	return result < 0 ? result : rail_transaction_commit(&registry, error);
+	if (result == 0)
+		result = rail_transaction_commit(&registry, error);
+	if (result == 0)
+		keep_disputes(environment, &disputes);
+	return result;
+}
+
+static void write_all(struct environment *environment)
+{
+	struct rail_error error = RAIL_ERROR_NONE;
+	int64_t now_ms = rail_monotonic_ms();
+
+	if (!environment->services_unwritten || now_ms < environment->services_not_before_ms)
+		return;
+	if (adopt_all(environment, &error) < 0) {
+		environment->services_not_before_ms = now_ms + WRITE_RETRY_MS;
+		rail_log(RAIL_LOG_WARN,
+			 "services of the cluster cannot be stored: their names are not known here "
+			 "yet; trying again",
+			 "environment", environment->name, "error", error.message, NULL);
+		return;
+	}
+	environment->services_unwritten = false;
+	environment->services_untold = true;
+	environment->disputes_told = environment->disputed_count > 0;
+}
+
+bool environment_services_due(const struct environment *environment)
+{
+	return environment->services_dirty ||
+	       (environment->services_unwritten &&
+		rail_monotonic_ms() >= environment->services_not_before_ms);
 }
 
 int environment_write_services(struct environment *environment, struct rail_error *error)
 {
 	size_t disputed_before = environment->disputed_count;
 	bool is_new = false;
-	int result = look_for_new(environment, &is_new, error);
+	int result = compare(environment, &is_new, error);
 
-	if (result < 0 || (!is_new && disputed_before == 0))
+	if (result < 0)
 		return result;
-	result = adopt_all(environment, error);
-	environment->disputes_told = environment->disputed_count > 0;
+	environment->services_dirty = false;
+	environment->services_untold = true;
+	if (is_new || disputed_before > 0)
+		environment->services_unwritten = true;
+	write_all(environment);
 	/* Who is named has changed. */
 	if (environment->disputed_count != disputed_before)
 		for (size_t i = 0; i < environment->count; i++) {
@@ -119,7 +191,7 @@ int environment_write_services(struct environment *environment, struct rail_erro
 
 			entry->dirty = entry->dirty || (entry->valid && !entry->ours);
 		}
-	return result;
+	return 0;
 }
 
 /* ---- to etcd ---- */
