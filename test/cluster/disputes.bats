@@ -33,6 +33,8 @@ load nodes
 	mend a
 	wait_until 30 grep -q "another node has the address that a local pod requested" "$WORK/a.meshd.log"
 	[ "$(keys_in in | grep -c claims/)" = 1 ]
+	# Which was published once, and is not now.
+	wait_until 10 eval '[ "$(on a "$BIN/railwayctl" --config /run/node/railway.json --json status | jq .membersUnpublished)" = 1 ]'
 	# The first one ends: nothing is in the other's way.
 	on a pod_del three
 	wait_until 30 agree

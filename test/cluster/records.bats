@@ -84,6 +84,46 @@ member_value() { # NODE [KEY] [ENDPOINT]
 	all_talk production
 }
 
+# fill FROM COUNT: records of another node that are refused, and count all the same.
+fill() {
+	python3 - "$(address_of a one)" "$1" "$2" <<-'EOF2' >"$WORK/records"
+		import ipaddress, sys
+		for i in range(int(sys.argv[2]), int(sys.argv[2]) + int(sys.argv[3])):
+		    packed = ipaddress.ip_address(sys.argv[1]).packed[:8] + (77).to_bytes(4, "big") + i.to_bytes(4, "big")
+		    print('put railway/1/in/%s/members/%s x' % (packed.hex()[:12], packed.hex()))
+	EOF2
+	rm -f "$WORK"/part.*
+	split -l 1000 "$WORK/records" "$WORK/part."
+	for part in "$WORK"/part.*; do
+		{ echo; cat "$part"; echo; echo; } | etcdctl_ txn >/dev/null
+	done
+}
+
+@test "where others fill an environment, a node's own members are published, and known to be" {
+	etcd_kill
+	etcd_start --max-txn-ops 1000
+	node_start a
+	add a one production api
+	one=$(address_of a one)
+	fill 1 20000
+	# Nothing more gets in (of many complaints a few are logged, and those are older) ...
+	n=0
+	beyond() {
+		n=$((n + 1))
+		etcdctl_ put "$(member_key "$one" 78 $n)" x >/dev/null
+		grep -q "has too many members" "$WORK/a.meshd.log"
+	}
+	wait_until 30 beyond
+	# ... but what this node says itself: a warning would say that it is not known.
+	run on a pod_add two production api
+	[ "$status" = 0 ]
+	[[ $output != *"not known to other nodes"* ]]
+	two=$(on a pod_address two)
+	published "$one" | grep -qxF "$two"
+	on a pod_del two
+	refute grep -qxF "$two" <(published "$one")
+}
+
 # records FIRST COUNT: members of a node that is not there, in the environment of pod one of node a. Nobody answers where they are said to be.
 records() {
 	python3 - "$(address_of a one)" "$1" "$2" <<-'EOF2' >"$WORK/records"

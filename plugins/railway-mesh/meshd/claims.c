@@ -7,7 +7,11 @@
 
 /* Who has an environment's requested addresses, as etcd says. */
 
-enum { CLAIMS_MAXIMUM = 20000 };
+enum {
+	CLAIMS_MAXIMUM = 20000,
+	/* This node's own always have their place. */
+	OWN_MAXIMUM = 2 * CLAIMS_MAXIMUM,
+};
 
 struct claim *environment_find_claim(const struct environment *environment,
 				     const struct in6_addr *address)
@@ -27,7 +31,8 @@ void environment_put_claim(struct environment *environment, const struct claim *
 {
 	struct claim *present = environment_find_claim(environment, &claim->address);
 
-	if (present == NULL && environment->claim_count < CLAIMS_MAXIMUM) {
+	if (present == NULL &&
+	    environment->claim_count < (claim->ours ? OWN_MAXIMUM : CLAIMS_MAXIMUM)) {
 		struct claim *grown = reallocarray(environment->claims,
 						   environment->claim_count + 1, sizeof(*grown));
 

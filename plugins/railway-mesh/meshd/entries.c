@@ -12,7 +12,10 @@
 /* What is known of an environment. Records of other nodes are judged here, and nowhere believed. */
 
 enum {
-	MEMBERS_MAXIMUM = 20000, /* of an environment; what is beyond is refused */
+	/* Of an environment; what is beyond is refused. What this node publishes itself always has
+	 * its place, what others publish under its number no more than that. */
+	MEMBERS_MAXIMUM = 20000,
+	OWN_MAXIMUM = 2 * MEMBERS_MAXIMUM,
 	SERVICES_MAXIMUM = 65535,
 };
 
@@ -60,8 +63,6 @@ struct entry *environment_insert(struct environment *environment, const struct i
 {
 	size_t index = position(environment, address);
 
-	if (environment->count == MEMBERS_MAXIMUM)
-		return NULL;
 	if (environment->count == environment->capacity) {
 		size_t capacity = environment->capacity == 0 ? 16 : environment->capacity * 2;
 		struct entry *grown = reallocarray(environment->entries, capacity, sizeof(*grown));
@@ -252,7 +253,7 @@ static void take_member(struct environment *environment, const struct rail_etcd_
 		refuse_holder(environment, address, &published.public_key);
 	if (was_foreign && (!valid || ours))
 		mark_gone(environment, address);
-	if (entry == NULL)
+	if (entry == NULL && environment->count < (ours ? OWN_MAXIMUM : MEMBERS_MAXIMUM))
 		entry = environment_insert(environment, address);
 	if (entry == NULL) {
 		environment_complain(environment, record->key,

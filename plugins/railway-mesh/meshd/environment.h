@@ -109,7 +109,7 @@ struct environment {
 /* entries.c */
 struct entry *environment_find(const struct environment *environment,
 			       const struct in6_addr *address);
-/* NULL where memory ran out or there are too many. */
+/* NULL where memory ran out. */
 struct entry *environment_insert(struct environment *environment, const struct in6_addr *address);
 void environment_drop(struct environment *environment, struct entry *entry);
 /* Takes in one record of etcd's, or its deletion. */
@@ -126,7 +126,7 @@ void environment_complain(struct environment *environment, const char *key, cons
 /* claims.c */
 struct claim *environment_find_claim(const struct environment *environment,
 				     const struct in6_addr *address);
-/* Inserts or replaces. */
+/* Inserts or replaces; of others no more than a number. */
 void environment_put_claim(struct environment *environment, const struct claim *claim);
 void environment_drop_claim(struct environment *environment, struct claim *claim);
 void environment_take_claim(struct environment *environment, const struct rail_etcd_record *record,

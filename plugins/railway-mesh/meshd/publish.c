@@ -5,6 +5,7 @@
 
 #include "pkg/base/cleanup.h"
 #include "pkg/base/log.h"
+#include "pkg/store/database.h"
 #include "pkg/wg/key.h"
 #include "plugins/railway-mesh/meshd/clients.h"
 #include "plugins/railway-mesh/meshd/environment.h"
@@ -229,39 +230,32 @@ static void consider_claims(struct environment *environment)
 	}
 }
 
-static void send_changes(struct environment *environment);
-
 /* The live store says which members etcd has: for whoever looks, and for STATUS. */
-static void mark_published(struct environment *environment)
+static void mark_published(struct environment *environment, const struct rail_member *members,
+			   size_t count)
 {
 	RAIL_CLEANUP(rail_transaction_abort) struct rail_transaction *live = NULL;
 	struct meshd *meshd = environment->meshd;
-	RAIL_FREE struct rail_member *members = NULL;
-	size_t count = 0;
-	bool changed = false;
 
-	if (environment_local_members(meshd, &environment->prefix, &members, &count, NULL) < 0)
-		return;
 	for (size_t i = 0; i < count; i++) {
 		const struct entry *entry = environment_find(environment, &members[i].address);
-
-		if (members[i].published || entry == NULL || !entry->ours)
-			continue;
-		if (live == NULL &&
-		    rail_transaction_begin(meshd->store, RAIL_LIVE, RAIL_WRITE, &live, NULL) < 0)
-			return;
-
+		bool published = entry != NULL && entry->valid && entry->ours;
 		struct rail_member member;
 
+		if (members[i].published == published)
+			continue;
+		if (live == NULL &&
+		    rail_transaction_begin_within(meshd->store, RAIL_LIVE, RAIL_WRITE,
+						  ENVIRONMENT_STORE_PATIENCE_MS, &live, NULL) < 0)
+			return;
 		if (rail_member_get(live, &members[i].address, &member, NULL) < 0 ||
 		    !member.local || !rail_key_equal(&member.public_key, &members[i].public_key))
 			continue;
-		member.published = true;
+		member.published = published;
 		if (rail_member_put(live, &member, NULL) < 0)
 			return;
-		changed = true;
 	}
-	if (changed)
+	if (live != NULL)
 		(void)rail_transaction_commit(&live, NULL);
 }
 
@@ -337,6 +331,23 @@ static void note_failure(struct environment *environment, const struct rail_etcd
 	}
 }
 
+/* Whether something is known otherwise than when this was sent: else it would be sent again at
+ * once, for ever. */
+static bool has_changed(const struct environment *environment)
+{
+	for (size_t i = 0; i < environment->change_count; i++) {
+		const struct entry_change *change = &environment->changes[i];
+		const struct entry *entry = environment_find(environment, &change->address);
+		const struct claim *claim = environment_find_claim(environment, &change->address);
+		int64_t now = change->is_claim ? (claim == NULL ? 0 : claim->mod_revision)
+					       : (entry == NULL ? 0 : entry->mod_revision);
+
+		if (now != change->mod_revision)
+			return true;
+	}
+	return false;
+}
+
 static void on_published(void *context, const struct rail_json *answer,
 			 const struct rail_error *error)
 {
@@ -345,6 +356,7 @@ static void on_published(void *context, const struct rail_json *answer,
 	struct rail_error parsing = RAIL_ERROR_NONE;
 	struct rail_etcd_header header;
 	bool succeeded = false;
+	bool changed;
 
 	environment->publication = NULL;
 	if (answer != NULL &&
@@ -365,9 +377,12 @@ static void on_published(void *context, const struct rail_json *answer,
 		note_success(environment, header.revision);
 	else
 		note_failure(environment, &records);
+	changed = has_changed(environment);
 	free_changes(environment);
-	mark_published(environment);
-	environment_apply(environment);
+	if (changed)
+		environment_apply(environment);
+	else
+		rail_timer_start(environment->apply_timer, RETRY_MS);
 }
 
 static void send_changes(struct environment *environment)
@@ -421,6 +436,7 @@ void environment_publish(struct environment *environment)
 		rail_timer_start(environment->apply_timer, RETRY_MS);
 		return;
 	}
+	mark_published(environment, members, count);
 	environment->changes = calloc(CHANGES_MAXIMUM, sizeof(*environment->changes));
 	if (environment->changes == NULL) {
 		rail_timer_start(environment->apply_timer, RETRY_MS);
