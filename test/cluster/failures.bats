@@ -257,6 +257,10 @@ alive() { etcdctl_ get --prefix railway/1/alive -w json | jq -c '[.kvs[].create_
 	alive=$(alive)
 	curl -sf "$ETCD_URL/v3/maintenance/alarm" -d '{"action":"ACTIVATE","alarm":"NOSPACE"}' -o /dev/null
 	refute etcdctl_ put noise there
+	# Starts, and is published when there is room: what stands in the way is told, and not twice a second.
+	run on a pod_add full production api
+	[ "$status" = 0 ]
+	[[ $output == *"not known to other nodes yet"* ]]
 	meshd_kill b
 	meshd_start b
 	wait_until 10 node_joined b
@@ -265,10 +269,13 @@ alive() { etcdctl_ get --prefix railway/1/alive -w json | jq -c '[.kvs[].create_
 	while [ "$(date +%s)" -lt $end ]; do
 		node_joined a
 		node_joined b
-		agree
+		[ "$(published "$(address_of a one)")" = "$(expected production)" ]
 		[ "$(alive)" = "$alive" ]
 	done
+	grep -q "cannot be published.*database space exceeded" "$WORK/a.meshd.log"
+	[ "$(grep -c "cannot be published" "$WORK/a.meshd.log")" -le 10 ]
 	etcdctl_ alarm disarm >/dev/null
+	PODS+=("a full production api $(on a pod_address full)")
 	add a three production brandnew
 	wait_until 10 agree
 	steady_stop

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "pkg/base/cleanup.h"
+#include "pkg/base/file.h"
 #include "pkg/base/log.h"
 #include "pkg/store/database.h"
 #include "pkg/wg/key.h"
@@ -351,10 +352,13 @@ static bool has_changed(const struct environment *environment)
 static void on_published(void *context, const struct rail_json *answer,
 			 const struct rail_error *error)
 {
+	/* An etcd that takes no writes refuses for long, twice a second. */
+	static struct rail_log_limit limit = {.maximum = 5, .window_ms = 60000};
 	struct environment *environment = context;
 	RAIL_CLEANUP(rail_etcd_records_done) struct rail_etcd_records records = {.count = 0};
 	struct rail_error parsing = RAIL_ERROR_NONE;
 	struct rail_etcd_header header;
+	unsigned int dropped;
 	bool succeeded = false;
 	bool changed;
 
@@ -367,7 +371,8 @@ static void on_published(void *context, const struct rail_json *answer,
 	if (answer == NULL) {
 		/* A lease that is gone is the session's to notice. */
 		free_changes(environment);
-		if (environment->meshd->connected && error->errnum != ENOENT)
+		if (environment->meshd->connected && error->errnum != ENOENT &&
+		    rail_log_allowed(&limit, rail_monotonic_ms(), &dropped))
 			rail_log(RAIL_LOG_WARN, "members cannot be published", "environment",
 				 environment->name, "error", error->message, NULL);
 		rail_timer_start(environment->apply_timer, RETRY_MS);

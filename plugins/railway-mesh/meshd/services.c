@@ -199,15 +199,18 @@ int environment_write_services(struct environment *environment, struct rail_erro
 static void on_service(void *context, const struct rail_json *answer,
 		       const struct rail_error *error)
 {
+	static struct rail_log_limit limit = {.maximum = 5, .window_ms = 60000};
 	struct environment *environment = context;
 	RAIL_CLEANUP(rail_etcd_records_done) struct rail_etcd_records records = {.count = 0};
 	struct rail_etcd_header header;
+	unsigned int dropped;
 	bool succeeded = false;
 
 	environment->service_publication = NULL;
 	if (answer == NULL ||
 	    rail_etcd_parse_transaction(answer, &header, &succeeded, &records, NULL) < 0) {
-		if (environment->meshd->connected && error != NULL)
+		if (environment->meshd->connected && error != NULL &&
+		    rail_log_allowed(&limit, rail_monotonic_ms(), &dropped))
 			rail_log(RAIL_LOG_WARN, "a service cannot be published", "environment",
 				 environment->name, "error", error->message, NULL);
 		rail_timer_start(environment->apply_timer, RETRY_MS);

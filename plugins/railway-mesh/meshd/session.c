@@ -9,8 +9,8 @@
 #include "pkg/base/cleanup.h"
 #include "pkg/base/file.h"
 #include "pkg/base/log.h"
-#include "pkg/store/cluster.h"
 #include "plugins/railway-mesh/meshd/environments.h"
+#include "plugins/railway-mesh/meshd/identity.h"
 #include "plugins/railway-mesh/meshd/leftovers.h"
 #include "plugins/railway-mesh/meshd/registered.h"
 
@@ -164,43 +164,15 @@ static int new_number(struct meshd_session *session, struct rail_error *error)
 
 static int load_identity(struct meshd_session *session, struct rail_error *error)
 {
-	RAIL_CLEANUP(rail_transaction_abort) struct rail_transaction *registry = NULL;
-	uint8_t id[RAIL_CLUSTER_ID_SIZE];
 	uint32_t number = 0;
+	int result = meshd_identity_load(session->meshd->store, session->id, &number, error);
 
-	int result = rail_transaction_begin(session->meshd->store, RAIL_REGISTRY, RAIL_WRITE,
-					    &registry, error);
 	if (result < 0)
 		return result;
-	result = rail_cluster_id_get(registry, id, error);
-	if (result == -ENOENT) {
-		result = rail_random(id, sizeof(id), error);
-		if (result == 0)
-			result = rail_cluster_id_set(registry, id, error);
-	}
-	if (result == 0)
-		result = rail_node_number_get(registry, &number, error);
-	if (result == 0)
-		result = rail_transaction_commit(&registry, error);
-	if (result < 0)
-		return result;
-	for (size_t i = 0; i < sizeof(id); i++)
-		(void)snprintf(session->id + 2 * i, 3, "%02x", id[i]);
 	if (number == RAIL_NODE_LONE)
 		return new_number(session, error);
 	session->number = number;
 	return 0;
-}
-
-static int store_number(struct meshd_session *session, struct rail_error *error)
-{
-	RAIL_CLEANUP(rail_transaction_abort) struct rail_transaction *registry = NULL;
-
-	int result = rail_transaction_begin(session->meshd->store, RAIL_REGISTRY, RAIL_WRITE,
-					    &registry, error);
-	if (result == 0)
-		result = rail_node_number_set(registry, session->number, error);
-	return result < 0 ? result : rail_transaction_commit(&registry, error);
 }
 
 static char *encode_self(const struct meshd_session *session)
@@ -281,7 +253,8 @@ static void on_number(void *context, const struct rail_json *answer, const struc
 		return;
 	}
 	if (session->number_is_new)
-		result = store_number(session, &local);
+		result =
+			meshd_identity_store_number(session->meshd->store, session->number, &local);
 	if (result < 0) {
 		fail_local(session, &local);
 		return;
@@ -292,31 +265,6 @@ static void on_number(void *context, const struct rail_json *answer, const struc
 }
 
 /* ---- the lease ---- */
-
-static void store_lease(struct meshd_session *session)
-{
-	RAIL_CLEANUP(rail_transaction_abort) struct rail_transaction *live = NULL;
-	struct rail_error error = RAIL_ERROR_NONE;
-
-	int result =
-		rail_transaction_begin(session->meshd->store, RAIL_LIVE, RAIL_WRITE, &live, &error);
-	if (result == 0)
-		result = rail_cluster_lease_set(live, session->lease, &error);
-	if (result == 0)
-		result = rail_transaction_commit(&live, &error);
-	/* The next daemon then waits for this lease's end, nothing worse. */
-	if (result < 0)
-		rail_log(RAIL_LOG_WARN, "the lease cannot be stored", "error", error.message, NULL);
-}
-
-static void load_lease(struct meshd_session *session)
-{
-	RAIL_CLEANUP(rail_transaction_abort) struct rail_transaction *live = NULL;
-
-	if (rail_transaction_begin(session->meshd->store, RAIL_LIVE, RAIL_READ, &live, NULL) < 0 ||
-	    rail_cluster_lease_get(live, &session->lease, NULL) < 0)
-		session->lease = 0;
-}
 
 static void on_lease(void *context, const struct rail_json *answer, const struct rail_error *error)
 {
@@ -356,7 +304,7 @@ static void on_lease(void *context, const struct rail_json *answer, const struct
 	}
 	if (!was_renewal) {
 		session->lease = lease;
-		store_lease(session);
+		meshd_identity_store_lease(session->meshd->store, session->lease);
 	}
 	go_on(session, session->has_number ? STEP_ALIVE : STEP_NUMBER);
 }
@@ -523,7 +471,7 @@ int meshd_session_new(struct meshd *meshd, struct meshd_session **ret_session,
 		free(session);
 		return result;
 	}
-	load_lease(session);
+	session->lease = meshd_identity_load_lease(meshd->store);
 	*ret_session = session;
 	return 0;
 }
