@@ -69,10 +69,13 @@ member_value() { # NODE [KEY] [ENDPOINT]
 	one=$(address_of a one)
 	key=$(pod_wg a one show public-key)
 	etcdctl_ put "$(member_key "$one" 2 1)" "$(member_value 2 "$key")" >/dev/null
+	wait_until 10 grep -q "is refused.*another member has" "$WORK/a.meshd.log"
 	meshd_kill a
+	mv "$WORK/a.meshd.log" "$WORK/before"
 	meshd_start a
-	wait_until 15 grep -q "is refused.*another member has" "$WORK/a.meshd.log"
-	node_joined a
+	# By the daemon that reads it first.
+	wait_until 15 grep -q "is refused" "$WORK/a.meshd.log"
+	wait_until 10 node_joined a
 	on a pod_check one
 	add a three production api
 	wait_until 10 eval '[ "$(resolves a three api)" = "$(expected production api)" ]'
