@@ -169,6 +169,8 @@ bool environment_is_silent(const struct environment *environment,
 
 /* publish.c */
 void environment_publish(struct environment *environment);
+/* Forgets what is being published. */
+void environment_free_changes(struct environment *environment);
 /* What this node says of a local member. */
 void environment_describe(const struct meshd *meshd, const struct rail_member *member,
 			  struct rail_published *ret_published);

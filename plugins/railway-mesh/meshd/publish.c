@@ -69,7 +69,7 @@ void environment_describe(const struct meshd *meshd, const struct rail_member *m
 	*ret_published = published;
 }
 
-static void free_changes(struct environment *environment)
+void environment_free_changes(struct environment *environment)
 {
 	for (size_t i = 0; i < environment->change_count; i++)
 		free(environment->changes[i].value);
@@ -370,7 +370,7 @@ static void on_published(void *context, const struct rail_json *answer,
 	}
 	if (answer == NULL) {
 		/* A lease that is gone is the session's to notice. */
-		free_changes(environment);
+		environment_free_changes(environment);
 		if (environment->meshd->connected && error->errnum != ENOENT &&
 		    rail_log_allowed(&limit, rail_monotonic_ms(), &dropped))
 			rail_log(RAIL_LOG_WARN, "members cannot be published", "environment",
@@ -383,7 +383,7 @@ static void on_published(void *context, const struct rail_json *answer,
 	else
 		note_failure(environment, &records);
 	changed = has_changed(environment);
-	free_changes(environment);
+	environment_free_changes(environment);
 	if (changed)
 		environment_apply(environment);
 	else
@@ -418,7 +418,7 @@ static void send_changes(struct environment *environment)
 	if (rail_etcd_begin(environment->meshd->etcd, "/v3/kv/txn",
 			    rail_etcd_encode_transaction(&transaction), on_published, environment,
 			    &environment->publication, &error) < 0) {
-		free_changes(environment);
+		environment_free_changes(environment);
 		rail_timer_start(environment->apply_timer, RETRY_MS);
 	}
 }
@@ -453,7 +453,7 @@ void environment_publish(struct environment *environment)
 		consider_member(environment, &members[i]);
 	consider_claims(environment);
 	if (environment->change_count == 0)
-		free_changes(environment);
+		environment_free_changes(environment);
 	else
 		send_changes(environment);
 }

@@ -52,9 +52,7 @@ void environment_stop(struct environment *environment)
 	rail_etcd_cancel(&environment->service_publication);
 	rail_etcd_unwatch(&environment->watch);
 	rail_timer_stop(environment->timer);
-	free(environment->changes);
-	environment->changes = NULL;
-	environment->change_count = 0;
+	environment_free_changes(environment);
 	environment->state = ENVIRONMENT_IDLE;
 }
 
