@@ -180,8 +180,8 @@ int ipam_status(const struct rail_cni_call *call, struct rail_error *error)
 	int result = rail_operation_begin(call, RAIL_PLUGIN_IPAM, &operation, error);
 	if (result == 0 && operation.settings.enabled)
 		result = try_registry(&operation, error);
-	/* A store without room holds up pods of new services alone. A tenant may have filled it: the
-	 * node is not to be taken from the others for that. */
+	/* A store without room holds up pods of new services alone. A tenant may have filled it:
+	 * the node is not to be taken from the others for that. */
 	if (result == -ENOSPC && error->code == RAIL_CODE_IO)
 		result = 0;
 	if (result == 0)

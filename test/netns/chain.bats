@@ -96,6 +96,7 @@ ask() { # POD NAME PORT
 	cat >"$NODE/cni/like-calico" <<-'EOF'
 		#!/bin/sh
 		export PATH=/usr/sbin:/usr/bin:/sbin:/bin
+		cat >/dev/null
 		case $CNI_COMMAND in
 		ADD)
 			ip link add "cali-$CNI_CONTAINERID" type veth peer name "$CNI_IFNAME" netns "$CNI_NETNS" || exit 1
