@@ -220,7 +220,7 @@ packages-deb:
 deb: packages-deb
 	@$(BUILD_MAKE) deb-file
 deb-file: all
-	@rm -rf build/deb
+	@rm -rf build/deb build/railway-private-networking_*.deb
 	@$(MAKE) --no-print-directory -s install DESTDIR='$(CURDIR)/build/deb' PREFIX=/usr CNI_BIN_DIR=/opt/cni/bin
 	@bash deploy/debian/build.bash build/deb '$(VERSION)' '$(PACKAGE)'
 	@echo '$(PACKAGE)'

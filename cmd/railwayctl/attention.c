@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "pkg/base/cleanup.h"
+#include "pkg/base/file.h"
 #include "pkg/dns/registration.h"
 #include "pkg/net/netns.h"
 #include "pkg/store/cluster.h"
@@ -173,6 +174,7 @@ void attention_judge_names(struct attention *attention, struct ctl *ctl,
 			   const struct snapshot *snapshot)
 {
 	const char *socket = ctl->settings.resolver_socket;
+	int64_t end_ms = rail_monotonic_ms() + RESOLVER_ALL_MS;
 
 	for (size_t i = 0; i < snapshot->attachment_count; i++) {
 		const struct rail_attachment *pod = &snapshot->attachments[i];
@@ -182,6 +184,11 @@ void attention_judge_names(struct attention *attention, struct ctl *ctl,
 		};
 		struct rail_error answer = RAIL_ERROR_NONE;
 
+		if (rail_monotonic_ms() > end_ms) {
+			attention_add(attention, ATTENTION_RESOLVER, socket,
+				      "it is too slow to be asked for every pod");
+			return;
+		}
 		if (!should_have_names(pod) ||
 		    rail_registration_ask_within(socket, &check, -EBADF, RESOLVER_LIMIT_MS,
 						 &answer) == 0)

@@ -19,8 +19,8 @@ enum attention_kind {
 	ATTENTION_KINDS,
 };
 
-/* How long status waits for the resolver. */
-enum { RESOLVER_LIMIT_MS = 2000 };
+/* How long status waits for the resolver: for an answer, and for those of all pods. */
+enum { RESOLVER_LIMIT_MS = 2000, RESOLVER_ALL_MS = 5000 };
 
 /* So many of a kind are listed one by one; the rest is counted in a row. */
 enum { ATTENTION_LISTED_MAXIMUM = 10 };
@@ -39,7 +39,8 @@ void attention_add(struct attention *attention, enum attention_kind kind, const 
 /* All attachments and members of the snapshot, without waiting for any. */
 int attention_judge(struct attention *attention, struct ctl *ctl, const struct snapshot *snapshot,
 		    struct rail_error *error);
-/* Asks the resolver, which answers, for each pod that should be registered with it. */
+/* Asks the resolver, which answers, for each pod that should be registered with it; gives up after
+ * RESOLVER_ALL_MS. */
 void attention_judge_names(struct attention *attention, struct ctl *ctl,
 			   const struct snapshot *snapshot);
 /* The rows that count what was not listed. */

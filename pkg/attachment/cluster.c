@@ -59,8 +59,9 @@ void rail_cluster_withdraw(const struct rail_operation *operation, const struct 
 	struct rail_mesh_request request = {.kind = RAIL_MESH_WITHDRAW, .address = *address};
 	struct rail_error ignored = RAIL_ERROR_NONE;
 
-	/* Where it fails meshd finds it when it looks, or its lease ends. */
-	if (rail_operation_is_clustered(operation))
+	/* Where it fails meshd finds it when it looks, or its lease ends. A DEL does not read the
+	 * key cluster: where there is no meshd there is nobody to ask. */
+	if (rail_operation_is_clustered(operation) || operation->call->command == RAIL_CNI_DEL)
 		(void)ask(operation, &request, &ignored);
 }
 

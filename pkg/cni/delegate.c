@@ -239,7 +239,7 @@ static int drain(struct child *child, struct rail_error *error)
 		child->size += (size_t)got;
 		if (child->size > OUTPUT_MAXIMUM)
 			return rail_fail_code(error, RAIL_CODE_INTERNAL, EFBIG,
-					      "plugin '%s' printed more than 1 MiB", child->type);
+					      "plugin '%s' printed more than 4 MiB", child->type);
 	}
 	child->text[child->size] = '\0';
 	return 0;

@@ -11,7 +11,7 @@
  * ret_output (may be NULL: then the output of a success is not looked at): what it printed, parsed,
  * an object for rail_json_free; NULL where it printed nothing. A plugin that fails gives its own
  * code and message, with its name in front; code 999 where it printed no error or was killed. Its
- * output is bounded (1 MiB). A process that it leaves behind is not waited for.
+ * output is bounded (4 MiB). A process that it leaves behind is not waited for.
  *
  * The caller has standard input, output and error open, and SIGPIPE ignored (rail_cni_main sees to
  * both).

@@ -109,16 +109,18 @@ int rail_environment_yield(struct rail_transaction *registry, struct rail_transa
 	int result = rail_environment_get(registry, name, &present, NULL);
 	bool is_other = result == 0 && !rail_prefix_equal(&present.prefix, prefix);
 
-	if (!is_other)
-		return rail_environment_adopt(registry, name, prefix, error);
-	result = rail_environment_remove(registry, live, name, error);
+	if (is_other)
+		result = rail_environment_remove(registry, live, name, error);
+	else
+		result = 0;
+	/* It was refused when the cluster had another. */
 	if (result == 0)
 		result = rail_environment_refuse(registry, name, NULL, error);
 	if (result == 0)
 		result = rail_environment_adopt(registry, name, prefix, error);
-	if (result == 0)
+	if (result == 0 && is_other)
 		result = rail_environment_set_enabled(registry, name, present.enabled, error);
-	return result < 0 ? result : 1;
+	return result < 0 ? result : is_other;
 }
 
 int rail_service_adopt(struct rail_transaction *registry, const struct rail_service *service,

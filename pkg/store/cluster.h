@@ -27,7 +27,7 @@ int rail_cluster_lease_set(struct rail_transaction *live, int64_t lease, struct 
  */
 int rail_environment_adopt(struct rail_transaction *registry, const char *name,
 			   const struct rail_prefix *prefix, struct rail_error *error);
-/* The same where it has another here: that is given up, but for whether it is enabled, and a
+/* The same, also where it has another here: that is given up, but for whether it is enabled. A
  * refusal is taken back. EBUSY where a lease, a member or an attachment of it lives. 1 where
  * another was given up. live: a transaction of the live store. */
 int rail_environment_yield(struct rail_transaction *registry, struct rail_transaction *live,

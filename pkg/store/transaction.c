@@ -52,18 +52,24 @@ static size_t count_free_pages(MDB_env *environment)
 	return count;
 }
 
-/* Whether new records have no room. The file does not shrink, so where it has grown to its limit
- * the pages tell. */
+/*
+ * Whether new records have no room. The file does not shrink, so where it has grown to its limit
+ * the pages tell; but of half of the reserve a reader is to blame that keeps them all.
+ */
 static bool is_full(const struct rail_database *database)
 {
+	size_t limit = rail_store_facts[database->kind].map_size;
 	MDB_envinfo info;
 	MDB_stat statistics;
 
-	return mdb_env_info(database->environment, &info) == 0 &&
-	       mdb_env_stat(database->environment, &statistics) == 0 &&
-	       (info.me_last_pgno + 1) * statistics.ms_psize >=
-		       rail_store_facts[database->kind].map_size &&
-	       count_free_pages(database->environment) < FREE_PAGES_MINIMUM;
+	if (mdb_env_info(database->environment, &info) != 0 ||
+	    mdb_env_stat(database->environment, &statistics) != 0)
+		return false;
+
+	size_t size = (info.me_last_pgno + 1) * statistics.ms_psize;
+
+	return size >= limit + RAIL_STORE_RESERVE / 2 ||
+	       (size >= limit && count_free_pages(database->environment) < FREE_PAGES_MINIMUM);
 }
 
 /*

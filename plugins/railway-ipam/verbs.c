@@ -178,12 +178,13 @@ int ipam_status(const struct rail_cni_call *call, struct rail_error *error)
 	RAIL_CLEANUP(rail_transaction_abort) struct rail_transaction *live = NULL;
 
 	int result = rail_operation_begin(call, RAIL_PLUGIN_IPAM, &operation, error);
-	if (result == 0 && operation.settings.enabled)
+	if (result == 0 && operation.settings.enabled) {
 		result = try_registry(&operation, error);
-	/* A store without room holds up pods of new services alone. A tenant may have filled it:
-	 * the node is not to be taken from the others for that. */
-	if (result == -ENOSPC && error->code == RAIL_CODE_IO)
-		result = 0;
+		/* A store without room holds up pods of new services alone. A tenant may have
+		 * filled it: the node is not to be taken from the others for that. */
+		if (result == -ENOSPC && error->code == RAIL_CODE_IO)
+			result = 0;
+	}
 	if (result == 0)
 		result = rail_transaction_begin(operation.store, RAIL_LIVE, RAIL_WRITE, &live,
 						error);

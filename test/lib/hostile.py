@@ -285,6 +285,14 @@ def names(suffix, kind, seconds):
                 pass
 
 
+def queue(count, name):
+    """So many queries, for a resolver that is stopped."""
+    client = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)
+    client.connect(SERVER)
+    for _ in range(int(count)):
+        client.send(query(name))
+
+
 def send(name):
     """One query, whatever comes of it."""
     client = socket.socket(socket.AF_INET6, socket.SOCK_DGRAM)

@@ -249,7 +249,7 @@ ttl() { # POD DIG-ARGUMENTS...: of the first record of answer or authority
 	worker=$(resolver_worker)
 	kill -STOP "$worker"
 	for pod in one two; do
-		ip netns exec $pod python3 "$BATS_TEST_DIRNAME/../lib/hostile.py" names railway.internal 28 0.1
+		ip netns exec $pod python3 "$BATS_TEST_DIRNAME/../lib/hostile.py" queue 2000 none.railway.internal
 	done
 	strace -q -e trace=recvmmsg -o "$NODE/calls" -p "$worker" 2>"$NODE/strace" 3>&- &
 	tracer=$!

@@ -118,6 +118,8 @@ names() { # what one sees of api, sorted
 	expect_error 5 'full|No space'
 	[ "$(ip -n pod -o link | wc -l)" = 1 ]
 	[ -z "$(leftovers)" ]
+	plugin railway-ipam STATUS "$(CNI_VERSION=1.1.0 config railway-ipam)"
+	expect_error 50 'full|No space'
 	rm /run/railway/ballast
 	mount -o remount,size=8M /run/railway
 	resolver_start

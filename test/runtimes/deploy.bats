@@ -14,7 +14,7 @@ installed_root() {
 	local root=$NODE/root
 	mkdir -p "$root/etc/systemd/system" "$root/usr/lib/systemd" "$root/usr/local/sbin" "$root/bin" "$root/etc/tmpfiles.d"
 	cp -r /usr/lib/systemd/system "$root/usr/lib/systemd/"
-	cp /bin/kill "$root/bin/"
+	cp /bin/kill /bin/grep "$root/bin/"
 	cp "$BIN/railway-resolverd" "$BIN/railway-meshd" "$root/usr/local/sbin/"
 	cp "$DEPLOY"/systemd/* "$root/etc/systemd/system/"
 	cp "$DEPLOY"/tmpfiles.d/* "$root/etc/tmpfiles.d/"

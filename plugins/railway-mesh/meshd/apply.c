@@ -235,7 +235,7 @@ void environment_apply(struct environment *environment)
 	if (environment->meshd->ends)
 		return;
 	if ((!environment_is_clean(environment) || environment_services_due(environment) ||
-	     environment->ask_silent) &&
+	     environment->services_untold || environment->ask_silent) &&
 	    environment->wiring == NULL && environment->synced)
 		apply(environment);
 	if (environment_is_clean(environment))

@@ -249,7 +249,7 @@ static void take_member(struct environment *environment, const struct rail_etcd_
 
 	if (!valid)
 		environment_complain(environment, record->key, error.message);
-	if (ours)
+	if (ours && is_local_key(environment, &published.public_key))
 		refuse_holder(environment, address, &published.public_key);
 	if (was_foreign && (!valid || ours))
 		mark_gone(environment, address);

@@ -136,13 +136,13 @@ static int give_up_refused(struct environment *environment)
 	struct rail_environment present;
 
 	int result = rail_transaction_begin(store, RAIL_REGISTRY, RAIL_WRITE, &registry, &error);
-	/* It has the cluster's already. */
-	if (result == 0 &&
-	    rail_environment_by_prefix(registry, &environment->prefix, &present, NULL) == -ENOENT)
-		return 0;
-	if (result == 0)
+	/* Or it has the cluster's already. */
+	bool is_there = result == 0 && rail_environment_by_prefix(registry, &environment->prefix,
+								  &present, NULL) != -ENOENT;
+
+	if (is_there)
 		result = rail_transaction_begin(store, RAIL_LIVE, RAIL_READ, &live, &error);
-	if (result == 0)
+	if (result == 0 && is_there)
 		result = rail_environment_remove(registry, live, environment->name, &error);
 	if (result == 0)
 		result = rail_environment_refuse(registry, environment->name, NULL, &error);

@@ -9,7 +9,7 @@
 #include "pkg/store/registry.h"
 #include "plugins/railway-mesh/meshd/consensus.h"
 
-enum { RETRY_MS = 1000 };
+enum { RETRY_MS = 1000, BUSY_MS = 15000 };
 
 typedef char environment_name[RAIL_ENVIRONMENT_NAME_SIZE];
 
@@ -19,6 +19,7 @@ struct meshd_registered {
 	environment_name *names;
 	size_t count;
 	size_t next;
+	size_t busy_count; /* of those before next, moved to the front: to be compared again */
 	struct meshd_consensus *consensus; /* on the next one */
 };
 
@@ -35,6 +36,18 @@ static int add_name(void *context, const struct rail_environment *environment)
 	return 0;
 }
 
+/* What is left of one with another /48 may be no member, and nobody else would see it end. */
+static void start_round(struct meshd_registered *registered)
+{
+	bool is_over = registered->next == registered->count;
+
+	if (is_over) {
+		registered->count = registered->busy_count;
+		registered->next = registered->busy_count = 0;
+	}
+	rail_timer_start(registered->timer, is_over ? BUSY_MS : 0);
+}
+
 /* One at a time: a node that starts is no burden. */
 static void on_compared(void *context, const struct rail_error *outcome)
 {
@@ -45,13 +58,15 @@ static void on_compared(void *context, const struct rail_error *outcome)
 		rail_timer_start(registered->timer, RETRY_MS);
 		return;
 	}
-	/* One with pods is refused by whoever keeps it in step. */
-	if (outcome->errnum != 0 && outcome->errnum != EBUSY)
+	if (outcome->errnum == EBUSY)
+		memmove(registered->names[registered->busy_count++],
+			registered->names[registered->next], sizeof(environment_name));
+	else if (outcome->errnum != 0)
 		rail_log(RAIL_LOG_WARN, "an environment cannot be compared with the cluster's",
 			 "environment", registered->names[registered->next], "error",
 			 outcome->message, NULL);
 	registered->next++;
-	rail_timer_start(registered->timer, 0);
+	start_round(registered);
 }
 
 static void on_timer(void *context)
@@ -80,7 +95,7 @@ void meshd_registered_compare(struct meshd_registered *registered)
 	struct rail_error error = RAIL_ERROR_NONE;
 
 	meshd_consensus_cancel(&registered->consensus);
-	registered->count = registered->next = 0;
+	registered->count = registered->next = registered->busy_count = 0;
 
 	int result = rail_transaction_begin(registered->meshd->store, RAIL_REGISTRY, RAIL_READ,
 					    &registry, &error);

@@ -51,7 +51,9 @@ void environment_stop(struct environment *environment)
 	rail_etcd_cancel(&environment->publication);
 	rail_etcd_cancel(&environment->service_publication);
 	rail_etcd_unwatch(&environment->watch);
-	rail_timer_stop(environment->timer);
+	/* Of one that could not be taken up. */
+	if (environment->timer != NULL)
+		rail_timer_stop(environment->timer);
 	environment_free_changes(environment);
 	environment->state = ENVIRONMENT_IDLE;
 }

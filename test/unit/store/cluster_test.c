@@ -62,7 +62,10 @@ Test(store_cluster, an_environment_yields_once_nothing_of_it_lives_here)
 	cr_assert_eq(rail_attachment_put(live, &pod, &error), 0, "%s", error.message);
 	cr_assert_eq(rail_environment_yield(registry, live, "one", &other, NULL), -EBUSY);
 	cr_assert_eq(rail_service_get(registry, &prefix, "a", &read, NULL), 0);
+	/* The cluster has the same again. */
 	cr_assert_eq(rail_environment_yield(registry, live, "one", &prefix, NULL), 0);
+	cr_assert_eq(rail_environment_check_refused(registry, "one", NULL), 0);
+	cr_assert_eq(rail_environment_refuse(registry, "one", "because", NULL), 0);
 
 	cr_assert_eq(rail_attachment_delete(live, &pod.key, NULL), 0);
 	cr_assert_eq(rail_environment_yield(registry, live, "one", &other, &error), 1, "%s",
