@@ -110,6 +110,15 @@ static size_t on_data(char *bytes, size_t size, size_t count, void *context)
 	return length;
 }
 
+/* It ends its stream. */
+static void refuse_line(struct rail_http_request *request)
+{
+	request->size = 0;
+	request->too_large = true;
+	request->finished = true;
+	request->outcome = CURLE_WRITE_ERROR;
+}
+
 static void deliver_lines(struct rail_http_request *request)
 {
 	char *start = request->data;
@@ -120,6 +129,10 @@ static void deliver_lines(struct rail_http_request *request)
 
 		if (end == NULL)
 			break;
+		if (end - start > RAIL_HTTP_BODY_MAXIMUM) {
+			refuse_line(request);
+			return;
+		}
 		*end = '\0';
 		if (end != start)
 			request->line(request->context, start, (size_t)(end - start));
@@ -128,12 +141,8 @@ static void deliver_lines(struct rail_http_request *request)
 	request->size = (size_t)(limit - start);
 	if (request->size != 0)
 		memmove(request->data, start, request->size + 1);
-	if (request->size > RAIL_HTTP_BODY_MAXIMUM && !request->finished) {
-		/* A line that is too long ends its stream. */
-		request->too_large = true;
-		request->finished = true;
-		request->outcome = CURLE_WRITE_ERROR;
-	}
+	if (request->size > RAIL_HTTP_BODY_MAXIMUM && !request->finished)
+		refuse_line(request);
 }
 
 static void deliver_end(struct rail_http_request *request)
