@@ -25,25 +25,44 @@ static int lock(const struct rail_database *database, int deadline_ms, struct ra
 
 enum { FREE_PAGES_MINIMUM = 64 }; /* a transaction replaces fewer, and leaves as many behind it */
 
-/* Those that were used before, and may be again (a reader may still keep some of them). */
+/* A line of mdb_reader_list: process, thread, and the transaction that it reads or "-". */
+static int note_reader(const char *line, void *context)
+{
+	size_t *oldest = context;
+	size_t transaction;
+
+	if (sscanf(line, "%*d %*x %zu", &transaction) == 1 && transaction < *oldest)
+		*oldest = transaction;
+	return 0;
+}
+
+/* Those that were used before and that no reader keeps, as far as they count. */
 static size_t count_free_pages(MDB_env *environment)
 {
 	const MDB_dbi free_list = 0;
+	size_t oldest = SIZE_MAX;
 	MDB_txn *transaction = NULL;
 	MDB_cursor *cursor = NULL;
 	MDB_val key;
 	MDB_val pages;
 	size_t count = 0;
+	int dead;
 
+	(void)mdb_reader_check(environment, &dead);
+	(void)mdb_reader_list(environment, note_reader, &oldest);
 	if (mdb_txn_begin(environment, NULL, MDB_RDONLY, &transaction) != 0)
 		return 0;
 	if (mdb_cursor_open(transaction, free_list, &cursor) == 0) {
-		/* A list of page numbers, which begins with its length. */
+		/* By the transaction that left them, a list that begins with its length. */
 		while (count < FREE_PAGES_MINIMUM &&
 		       mdb_cursor_get(cursor, &key, &pages, MDB_NEXT) == 0) {
+			size_t left_by;
 			size_t length;
 
+			memcpy(&left_by, key.mv_data, sizeof(left_by));
 			memcpy(&length, pages.mv_data, sizeof(length));
+			if (left_by >= oldest)
+				break;
 			count += length;
 		}
 		mdb_cursor_close(cursor);
@@ -52,24 +71,18 @@ static size_t count_free_pages(MDB_env *environment)
 	return count;
 }
 
-/*
- * Whether new records have no room. The file does not shrink, so where it has grown to its limit
- * the pages tell; but of half of the reserve a reader is to blame that keeps them all.
- */
+/* Whether new records have no room. The file does not shrink, so where it has grown to its limit
+ * the pages tell. */
 static bool is_full(const struct rail_database *database)
 {
-	size_t limit = rail_store_facts[database->kind].map_size;
 	MDB_envinfo info;
 	MDB_stat statistics;
 
-	if (mdb_env_info(database->environment, &info) != 0 ||
-	    mdb_env_stat(database->environment, &statistics) != 0)
-		return false;
-
-	size_t size = (info.me_last_pgno + 1) * statistics.ms_psize;
-
-	return size >= limit + RAIL_STORE_RESERVE / 2 ||
-	       (size >= limit && count_free_pages(database->environment) < FREE_PAGES_MINIMUM);
+	return mdb_env_info(database->environment, &info) == 0 &&
+	       mdb_env_stat(database->environment, &statistics) == 0 &&
+	       (info.me_last_pgno + 1) * statistics.ms_psize >=
+		       rail_store_facts[database->kind].map_size &&
+	       count_free_pages(database->environment) < FREE_PAGES_MINIMUM;
 }
 
 /*

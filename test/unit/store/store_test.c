@@ -744,3 +744,47 @@ Test(store_store, what_is_full_can_be_emptied, .timeout = 60)
 	for (int i = 0; i < count - NEARLY; i++)
 		cr_assert_eq(try_record(store, i, &error), 0, "%d: %s", i, error.message);
 }
+
+/* What a reader keeps is no room: else what is new would take the room of what goes. */
+Test(store_store, a_reader_that_keeps_all_pages_leaves_room_for_what_goes, .timeout = 60)
+{
+	RAIL_CLEANUP(rail_store_closep) struct rail_store *store = open_stores();
+	struct rail_error error = RAIL_ERROR_NONE;
+	int ready[2];
+	int count = 0;
+
+	while (try_record(store, count, &error) == 0)
+		count++;
+	cr_assert_eq(pipe(ready), 0);
+	pid_t child = fork_child();
+
+	if (child == 0) {
+		struct rail_transaction *transaction;
+		struct rail_store *own;
+
+		CHILD_MUST(rail_store_open_in_boot(state_directory, run_directory, BOOT, &own,
+						   NULL) == 0);
+		CHILD_MUST(rail_transaction_begin(own, RAIL_REGISTRY, RAIL_READ, &transaction,
+						  NULL) == 0);
+		CHILD_MUST(write(ready[1], "", 1) == 1);
+		for (;;)
+			(void)pause();
+	}
+	wait_for_byte(ready[0]);
+	/* 100 KB each that nobody can use. */
+	for (int i = 0; i < 20; i++) {
+		RAIL_CLEANUP(rail_transaction_abort)
+		struct rail_transaction *transaction = begin(store, RAIL_REGISTRY, RAIL_WRITE);
+		char key[16];
+
+		(void)snprintf(key, sizeof(key), "key %d", i);
+		cr_assert_eq(rail_store_delete(transaction, RAIL_TABLE_SERVICES, span(key), &error),
+			     0, "%d: %s", i, error.message);
+		commit(&transaction);
+		cr_assert_eq(try_record(store, count + i, &error), -ENOSPC, "%d", i);
+	}
+	kill_child(child);
+	cr_assert_eq(try_record(store, 0, &error), 0, "%s", error.message);
+	(void)close(ready[0]);
+	(void)close(ready[1]);
+}
