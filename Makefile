@@ -429,7 +429,7 @@ vm-tests:
 # All but those to which it makes no difference what carries the packets; `make test-long` has these, too, but for flood.bats: its
 # second is not an emulated one.
 VM_DEADLINE := 4000
-INDIFFERENT := $(patsubst %,test/netns/%.bats,ctl flood hostile input ipam poison query_log resolver tcp upgrade)
+INDIFFERENT := $(patsubst %,test/netns/%.bats,ctl flood hostile input ipam poison protocol query_log resolver tcp upgrade)
 VM_TESTS := test/vm/*.bats $(filter-out $(INDIFFERENT),$(wildcard test/netns/*.bats)) test/cluster/handshake.bats
 
 # Emulated time is not real time: the ratios count. Ten thousand pods: BENCHES_VM=dns-scale PODS=10000 MEMORY=10240
