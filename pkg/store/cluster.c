@@ -109,10 +109,7 @@ int rail_environment_yield(struct rail_transaction *registry, struct rail_transa
 	int result = rail_environment_get(registry, name, &present, NULL);
 	bool is_other = result == 0 && !rail_prefix_equal(&present.prefix, prefix);
 
-	if (is_other)
-		result = rail_environment_remove(registry, live, name, error);
-	else
-		result = 0;
+	result = is_other ? rail_environment_remove(registry, live, name, error) : 0;
 	/* It was refused when the cluster had another. */
 	if (result == 0)
 		result = rail_environment_refuse(registry, name, NULL, error);

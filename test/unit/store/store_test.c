@@ -429,9 +429,8 @@ Test(store_store, a_writer_that_is_killed_leaves_the_last_whole_state_and_the_ne
 	}
 }
 
-/* A child with the stores open that says so and stays; reading: in a transaction of the live one.
- */
-static pid_t start_opener(bool reading)
+/* A child with the stores open that says so and stays; reading: in a transaction of one of them. */
+static pid_t start_opener(bool reading, enum rail_store_kind kind)
 {
 	int ready[2];
 
@@ -445,8 +444,8 @@ static pid_t start_opener(bool reading)
 
 		CHILD_MUST(rail_store_open_in_boot(state_directory, run_directory, BOOT, &store,
 						   NULL) == 0);
-		CHILD_MUST(!reading || rail_transaction_begin(store, RAIL_LIVE, RAIL_READ,
-							      &transaction, NULL) == 0);
+		CHILD_MUST(!reading ||
+			   rail_transaction_begin(store, kind, RAIL_READ, &transaction, NULL) == 0);
 		CHILD_MUST(write(ready[1], "", 1) == 1);
 		for (;;)
 			(void)pause();
@@ -466,8 +465,8 @@ Test(store_store, a_reader_that_was_killed_does_not_make_the_file_grow)
 	memset(value, 'x', sizeof(value) - 1);
 	rail_store_close(open_stores());
 	/* Who opens a store that nobody has open finds no readers in any case. */
-	pid_t other = start_opener(false);
-	kill_child(start_opener(true));
+	pid_t other = start_opener(false, RAIL_LIVE);
+	kill_child(start_opener(true, RAIL_LIVE));
 
 	struct rail_store *store = open_stores();
 	for (int i = 0; i < 100; i++) {
@@ -750,27 +749,12 @@ Test(store_store, a_reader_that_keeps_all_pages_leaves_room_for_what_goes, .time
 {
 	RAIL_CLEANUP(rail_store_closep) struct rail_store *store = open_stores();
 	struct rail_error error = RAIL_ERROR_NONE;
-	int ready[2];
 	int count = 0;
 
 	while (try_record(store, count, &error) == 0)
 		count++;
-	cr_assert_eq(pipe(ready), 0);
-	pid_t child = fork_child();
+	pid_t reader = start_opener(true, RAIL_REGISTRY);
 
-	if (child == 0) {
-		struct rail_transaction *transaction;
-		struct rail_store *own;
-
-		CHILD_MUST(rail_store_open_in_boot(state_directory, run_directory, BOOT, &own,
-						   NULL) == 0);
-		CHILD_MUST(rail_transaction_begin(own, RAIL_REGISTRY, RAIL_READ, &transaction,
-						  NULL) == 0);
-		CHILD_MUST(write(ready[1], "", 1) == 1);
-		for (;;)
-			(void)pause();
-	}
-	wait_for_byte(ready[0]);
 	/* 100 KB each that nobody can use. */
 	for (int i = 0; i < 20; i++) {
 		RAIL_CLEANUP(rail_transaction_abort)
@@ -783,8 +767,6 @@ Test(store_store, a_reader_that_keeps_all_pages_leaves_room_for_what_goes, .time
 		commit(&transaction);
 		cr_assert_eq(try_record(store, count + i, &error), -ENOSPC, "%d", i);
 	}
-	kill_child(child);
+	kill_child(reader);
 	cr_assert_eq(try_record(store, 0, &error), 0, "%s", error.message);
-	(void)close(ready[0]);
-	(void)close(ready[1]);
 }
